@@ -1,0 +1,75 @@
+"""The only packaging file: what is installed, what it needs, and what it may need."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """`__version__` of the package, read and not imported: its dependencies need not be there yet."""
+    text = (HERE / "ssa_fast" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
+    if found is None:
+        raise RuntimeError('ssa_fast/__init__.py holds no line of the form: __version__ = "1.2.3"')
+    return found[1]
+
+
+setup(
+    name="ssa-fast",
+    version=version(),
+    description="Glioma segmentation of BraTS-SSA MRI in seconds a case, on laptops",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["MRI", "glioma", "segmentation", "BraTS", "ONNX"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Healthcare Industry",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=["ssa_fast", "ssa_fast.*"]),
+    package_data={"ssa_fast": ["py.typed", "pretrained/*.onnx", "pretrained/*.md", "train/recipes/*.toml"]},
+    entry_points={"console_scripts": ["ssa-fast = ssa_fast.cli:main"]},
+    # enough to read, prepare and write cases; what runs the network is an extra, so nobody installs two engines
+    install_requires=[
+        "click>=8.1",
+        "isal>=1.7",
+        "nibabel>=5.3",  # the first that takes numpy 2
+        "numpy>=1.26",
+        'tomli>=2.0.1; python_version < "3.11"',
+    ],
+    extras_require={
+        "cpu": ["onnxruntime>=1.20"],
+        "openvino": ["openvino>=2025.0"],
+        "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2"],  # never beside `cpu`: both own one folder
+        "trt": ["tensorrt-cu13>=10.13.2,<12"],
+        "torch": ["torch>=2.10", "safetensors>=0.4.5"],  # 2.9: slow, hungry 3D convolutions under AMP
+        "export": ["onnx>=1.18", "onnxscript>=0.7"],
+        "report": ["matplotlib>=3.9"],
+        "dev": [
+            "hypothesis>=6.120",
+            "import-linter>=2.12",
+            "mypy>=1.18",
+            "pre-commit>=4.0",
+            "pytest>=8.4",
+            "pytest-benchmark>=5.1",
+            "ruff>=0.15",
+        ],
+    },
+)

@@ -1,0 +1,92 @@
+"""Time, memory and the machine's description: what every measured number stands beside."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from ssa_fast.errors import ConfigError
+
+__all__ = ["Stages", "machine_line", "paired_ratio", "peak_memory_bytes"]
+
+_QUOTED_PACKAGES = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+
+
+@dataclass
+class Stages:
+    """Seconds a stage of one piece of work took, in the order in which they ended."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time inside the `with` block to `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory that this process has had at once, code and libraries included.
+
+    Returns 0 where the operating system does not tell.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def paired_ratio(first: Callable[[], object], second: Callable[[], object], rounds: int = 7) -> float:
+    """How many times as long `first` takes as `second`: the median over pairs run A B A B, after one warm-up each.
+
+    A noisy machine slows both halves of a pair, so the ratio holds where the times do not.
+    Raises ConfigError if `rounds` is below 1.
+    """
+    if rounds < 1:
+        raise ConfigError(f"need one round or more, got {rounds}")
+    first()
+    second()
+    ratios = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        first()
+        middle = time.perf_counter()
+        second()
+        ratios.append((middle - start) / (time.perf_counter() - middle))
+    return statistics.median(ratios)
+
+
+def machine_line(device: str) -> str:
+    """The machine and the versions that a measurement was made with, in one line; `device` is what ran it."""
+    versions = []
+    for package in _QUOTED_PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return (
+        f"{device}; {platform.system()} {platform.machine()}, Python {platform.python_version()}, {', '.join(versions)}"
+    )
