@@ -1,0 +1,212 @@
+"""Cases: found on disk by the names that BraTS has used, read and checked as one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssa_fast.errors import CaseError
+from ssa_fast.labels import MODALITIES, MODALITY_WORDS, SEGMENTATION_WORDS
+from ssa_fast.volume.geometry import LabelArray, spacing_mm, to_ras
+from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix
+
+__all__ = ["Case", "CaseFiles", "find_cases", "named_case", "read_case", "read_reference", "same_grid"]
+
+_REFERENCE = "seg"
+_WORDS = {**MODALITY_WORDS, **dict.fromkeys(SEGMENTATION_WORDS, _REFERENCE)}
+_LAST_WORD = re.compile(r"^(?:(?P<case>.*?)[-_. ])?(?P<word>[a-z0-9]+)$", re.IGNORECASE)
+_AFFINE_TOLERANCE_MM = 1e-3
+_SPACING_TOLERANCE_MM = 1e-3
+_READERS = 2  # threads: ISA-L lets go of the interpreter lock, and a small machine has two cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFiles:
+    """The files of one case as found: each modality's, and the reference segmentation's where there is one.
+
+    More than one file for a modality, or none, is a fact here and an error when the case is read,
+    so that one bad case does not hide the others.
+    """
+
+    name: str
+    folder: Path
+    found: Mapping[str, tuple[Path, ...]]  # modality or "seg" -> files
+
+    @property
+    def reference(self) -> Path | None:
+        """The reference segmentation's file, or None.
+
+        Raises CaseError if there are two.
+        """
+        return self.one(_REFERENCE) if self.found.get(_REFERENCE) else None
+
+    def one(self, kind: str) -> Path:
+        """The one file of a modality (or "seg").
+
+        Raises CaseError if there is none or more than one.
+        """
+        paths = self.found.get(kind, ())
+        if len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            raise CaseError(
+                f"case {self.name}: {kind} is there {len(paths)} times ({names}) in {self.folder}: keep one"
+            )
+        if not paths:
+            there = ", ".join(self.found) or "nothing"
+            example = f"{self.name}-{kind}.nii.gz"
+            raise CaseError(f"case {self.name}: no {kind} in {self.folder} (found: {there}): add {example}")
+        return paths[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Four modalities of one visit on one grid, in the axes of their files."""
+
+    name: str
+    volumes: tuple[Volume, ...]  # in the order of MODALITIES
+
+    @property
+    def grid(self) -> Volume:
+        """The volume whose shape, affine and header a result takes over."""
+        return self.volumes[0]
+
+
+def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
+    """Every case in case folders, folders of cases at any depth, or files; sorted by name.
+
+    A file belongs to a case by its name, `CASE-WORD.nii.gz`, or by its folder's, `CASE/WORD.nii.gz`, with WORD one of
+    `labels.MODALITY_WORDS` (BraTS 2018 to today); other files are passed over. Group folders such as
+    `95_Glioma/` of the TCIA release of BraTS-Africa are walked through.
+
+    Raises CaseError if a path does not exist, holds no case, or two cases have one name.
+    """
+    cases: dict[str, CaseFiles] = {}
+    loose: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            groups = _cases_below(path)
+            if not groups:
+                raise CaseError(f"{path}: no case found: wanted files like CASE-t1n.nii.gz, -t1c, -t2w and -t2f")
+            for case in groups:
+                _add(cases, case)
+        elif path.exists():
+            loose.append(path)
+        else:
+            raise CaseError(f"{path}: no such file or folder")
+    for path in loose:
+        if not is_nifti(path) or _split(path) is None:
+            raise CaseError(f"{path}: its name ends in no modality: name the files with --t1n --t1c --t2w --t2f")
+    for case in _grouped(loose):
+        _add(cases, case)
+    return [cases[name] for name in sorted(cases)]
+
+
+def named_case(files: Mapping[str, Path], name: str | None = None) -> CaseFiles:
+    """A case from one named file a modality, whatever the files are called.
+
+    It is called `name`, else after its T1: by what stands before the modality in the file's name, if it is known there.
+    """
+    first = files[MODALITIES[0]]
+    split = _split(first)
+    found = {kind: (path,) for kind, path in files.items()}
+    return CaseFiles(name=name or (split[0] if split else without_suffix(first)), folder=first.parent, found=found)
+
+
+def read_case(files: CaseFiles) -> Case:
+    """The four modalities of a case, read on two threads and checked against each other.
+
+    Raises CaseError for a modality that is missing, double, unreadable or all zero, for shapes or
+    affines that differ, and for voxels that are not 1 mm.
+    """
+    paths = [files.one(modality) for modality in MODALITIES]
+    try:
+        with ThreadPoolExecutor(_READERS) as readers:
+            volumes = tuple(readers.map(read_volume, paths))
+        for modality, volume in zip(MODALITIES, volumes, strict=True):
+            same_grid(volume, volumes[0])
+            if not volume.array.any():
+                raise CaseError(f"{volume.path}: every voxel of {modality} is zero: export the image again")
+        _check_spacing(volumes[0])
+    except CaseError as error:
+        raise CaseError(f"case {files.name}: {error}") from error
+    return Case(name=files.name, volumes=volumes)
+
+
+def read_reference(files: CaseFiles, case: Case) -> LabelArray:
+    """The reference segmentation in RAS axes, labels 0-3.
+
+    Raises CaseError if the case has none, or if it is on another grid.
+    """
+    volume = read_labels(files.one(_REFERENCE))
+    try:
+        same_grid(volume, case.grid)
+    except CaseError as error:
+        raise CaseError(f"case {files.name}: {error}") from error
+    return np.asarray(to_ras(volume.array, volume.affine), dtype=np.uint8)
+
+
+def same_grid(volume: Volume, wanted: Volume) -> None:
+    """Raises CaseError unless both volumes have one shape, and affines equal to within 1e-3 mm an entry."""
+    if volume.array.shape != wanted.array.shape:
+        raise CaseError(
+            f"{volume.path}: shape {volume.array.shape} differs from {wanted.array.shape} of {wanted.path.name}: "
+            "register all images of a case to one grid"
+        )
+    difference = np.abs(volume.affine - wanted.affine).max()
+    if difference > _AFFINE_TOLERANCE_MM:
+        raise CaseError(
+            f"{volume.path}: affine differs by {difference:.4g} mm from that of {wanted.path.name} "
+            f"(at most {_AFFINE_TOLERANCE_MM} mm): register all images of a case to one grid"
+        )
+
+
+def _check_spacing(volume: Volume) -> None:
+    spacing = spacing_mm(volume.affine)
+    if any(abs(edge - 1) > _SPACING_TOLERANCE_MM for edge in spacing):
+        seen = " x ".join(f"{edge:.4g}" for edge in spacing)
+        raise CaseError(f"{volume.path}: voxels are {seen} mm, wanted 1 x 1 x 1 mm: resample the case to 1 mm first")
+
+
+def _cases_below(folder: Path) -> list[CaseFiles]:
+    cases = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        cases += _grouped([path for path in files if is_nifti(path) and _split(path) is not None])
+    # a lone segmentation is no case: a folder of predictions may lie beside the cases
+    return [case for case in cases if set(case.found) != {_REFERENCE}]
+
+
+def _grouped(paths: Sequence[Path]) -> list[CaseFiles]:
+    """Files of one folder and one case name, together."""
+    groups: dict[tuple[Path, str], dict[str, tuple[Path, ...]]] = {}
+    for path in paths:
+        split = _split(path)
+        assert split is not None, path  # callers pass only files with a known last word
+        name, kind = split
+        found = groups.setdefault((path.parent, name), {})
+        found[kind] = (*found.get(kind, ()), path)
+    return [CaseFiles(name=name, folder=folder, found=found) for (folder, name), found in groups.items()]
+
+
+def _split(path: Path) -> tuple[str, str] | None:
+    """(case name, modality or "seg") by the file's name, or None if its last word is no known one."""
+    match = _LAST_WORD.match(without_suffix(path))
+    if match is None or match["word"].lower() not in _WORDS:
+        return None
+    return match["case"] or path.resolve().parent.name, _WORDS[match["word"].lower()]
+
+
+def _add(cases: dict[str, CaseFiles], case: CaseFiles) -> None:
+    known = cases.setdefault(case.name, case)
+    if known.folder.resolve() != case.folder.resolve():
+        raise CaseError(
+            f"two cases are called {case.name}, in {known.folder} and {case.folder}: "
+            "rename one, their results would collide"
+        )

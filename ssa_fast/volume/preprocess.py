@@ -1,0 +1,69 @@
+"""From a case to what a network reads, and the record that leads back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssa_fast.errors import CaseError
+from ssa_fast.labels import MODALITIES
+from ssa_fast.volume.case import Case
+from ssa_fast.volume.geometry import BoolArray, Box, FloatArray, bounding_box, pad_to_multiple, to_ras
+
+__all__ = ["Brain", "crop_to_brain", "pad_brain", "z_score"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brain:
+    """A case cut to its brain and normalized, in RAS axes."""
+
+    array: FloatArray  # (C, X, Y, Z), zero outside the brain
+    foreground: BoolArray  # (X, Y, Z): any modality is not zero
+    box: Box  # where `array` lies in the RAS volume
+    ras_shape: tuple[int, ...]  # of that volume, X Y Z
+
+
+def crop_to_brain(case: Case) -> Brain:
+    """The box around every voxel that is not zero in some modality, each modality z-scored.
+
+    `!= 0`, never `> 0`: some scanners leave negative values inside the brain.
+    Raises CaseError if a modality has one value throughout the brain.
+    """
+    turned = [to_ras(volume.array, volume.affine) for volume in case.volumes]
+    foreground = turned[0] != 0
+    for array in turned[1:]:
+        foreground |= array != 0
+    box = bounding_box(foreground)
+    channels: FloatArray = np.empty((len(turned), *box.shape), dtype=np.float32)  # (C, X, Y, Z)
+    for channel, array, modality in zip(channels, turned, MODALITIES, strict=True):
+        channel[...] = array[box.slices]
+        try:
+            z_score(channel)
+        except CaseError as error:
+            raise CaseError(f"case {case.name}: {modality}: {error}") from error
+    inside = np.ascontiguousarray(foreground[box.slices])
+    return Brain(array=channels, foreground=inside, box=box, ras_shape=foreground.shape)
+
+
+def z_score(channel: FloatArray) -> None:
+    """Bring the non-zero voxels of (X, Y, Z) to mean 0 and standard deviation 1, in place; zeros stay zero.
+
+    Raises CaseError if all non-zero voxels have one value.
+    Source: normalization of MRI in nnU-Net (Isensee et al., Nature Methods 2021).
+    """
+    inside = channel != 0
+    values = channel[inside]
+    mean = values.mean(dtype=np.float64)
+    deviation = values.std(dtype=np.float64)
+    if not deviation > 1e-6 * max(1.0, abs(mean)):
+        raise CaseError(f"all non-zero voxels have the value {mean:g}: export the image again")
+    channel -= np.float32(mean)
+    channel *= np.float32(1 / deviation)
+    channel *= inside
+
+
+def pad_brain(brain: Brain, divisor: int) -> tuple[FloatArray, Box]:
+    """The brain as one network input (1, C, X, Y, Z), edges multiples of `divisor`, and its box in there."""
+    padded, inner = pad_to_multiple(brain.array, divisor)
+    return padded[np.newaxis], inner  # (1, C, X, Y, Z)
