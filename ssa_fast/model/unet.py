@@ -1,0 +1,157 @@
+"""The 3D U-Net, both presets, in one class.
+
+Source: Çiçek et al., MICCAI 2016; the shape of `reference` is the original project's.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, UNetConfig
+
+__all__ = ["UNet", "fold_batch_norm"]
+
+
+class UNet(nn.Module):
+    """Logits of a batch: (N, C, X, Y, Z) in, (N, K, X, Y, Z) out; edges are multiples of `config.divisor`."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, norm = config.channels, config.norm
+        inputs = config.modalities
+        self.stem: nn.Module | None = None
+        if config.stem == "half":
+            self.stem = nn.Conv3d(inputs, channels[0], kernel_size=4, stride=2, padding=1)
+            inputs = channels[0]
+        self.encoder = nn.ModuleList()
+        for outputs in channels:
+            self.encoder.append(DoubleConv(inputs, outputs, norm))
+            inputs = outputs
+        # place in both lists = level, 0 the finest
+        self.up = nn.ModuleList(
+            nn.ConvTranspose3d(coarse, fine, kernel_size=2, stride=2) for fine, coarse in pairwise(channels)
+        )
+        self.decoder = nn.ModuleList(DoubleConv(2 * fine, fine, norm) for fine in channels[:-1])
+        self.full: FullResolution | None = None
+        head_inputs = channels[0]
+        if config.stem == "half":
+            self.full = FullResolution(channels[0], config.modalities, norm)
+            head_inputs = FULL_RESOLUTION_CHANNELS
+        self.head = nn.Conv3d(head_inputs, config.classes, kernel_size=1)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Logits (N, K, X, Y, Z) of windows (N, C, X, Y, Z)."""
+        x = windows if self.stem is None else self.stem(windows)  # (N, C, X, Y, Z)
+        skips = []
+        for level, block in enumerate(self.encoder):
+            x = block(x if level == 0 else functional.max_pool3d(x, 2))  # (N, channels[level], X/2^level, ...)
+            skips.append(x)
+        for level in reversed(range(len(self.decoder))):
+            x = self.decoder[level](torch.cat([skips[level], self.up[level](x)], dim=1))
+        if self.full is not None:
+            x = self.full(x, windows)
+        logits: Tensor = self.head(x)  # (N, K, X, Y, Z)
+        return logits
+
+
+class DoubleConv(nn.Module):
+    """Two 3x3x3 convolutions, each with norm and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, norm: str) -> None:
+        super().__init__()
+        self.conv1 = _conv3(inputs, outputs, norm)
+        self.norm1 = _norm(outputs, norm)
+        self.conv2 = _conv3(outputs, outputs, norm)
+        self.norm2 = _norm(outputs, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        return functional.relu(self.norm2(self.conv2(x)), inplace=True)
+
+
+class FullResolution(nn.Module):
+    """From half resolution back to the input's: up, joined with the input itself, one convolution."""
+
+    def __init__(self, inputs: int, modalities: int, norm: str) -> None:
+        super().__init__()
+        outputs = FULL_RESOLUTION_CHANNELS
+        self.up = nn.ConvTranspose3d(inputs, outputs, kernel_size=2, stride=2)
+        self.conv = _conv3(outputs + modalities, outputs, norm)
+        self.norm = _norm(outputs, norm)
+
+    def forward(self, x: Tensor, windows: Tensor) -> Tensor:
+        joined = torch.cat([self.up(x), windows.to(x.dtype)], dim=1)
+        return functional.relu(self.norm(self.conv(joined)), inplace=True)
+
+
+class InstanceNorm(nn.Module):
+    """Instance norm with weight and bias that keeps the channels-last layout.
+
+    `torch.nn.InstanceNorm3d` has no channels-last kernel and copies. With one window, instance
+    norm is batch norm over that window, which has one.
+    """
+
+    eps = 1e-5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        alone = [
+            functional.batch_norm(window, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for window in x.split(1)
+        ]
+        return alone[0] if len(alone) == 1 else torch.cat(alone)
+
+
+def fold_batch_norm(network: UNet) -> UNet:
+    """The same function without batch norm: each one becomes the scale and bias of the convolution before it.
+
+    The result is in evaluation mode and shares no memory with `network`. A network with another
+    norm comes back as a copy, for there is nothing to fold.
+    """
+    config = network.config
+    state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    if config.norm == "batch":
+        for name, module in network.named_modules():
+            if isinstance(module, nn.BatchNorm3d):
+                _fold_one(state, name, module.eps)
+        config = UNetConfig(
+            channels=config.channels,
+            norm="none",
+            stem=config.stem,
+            modalities=config.modalities,
+            classes=config.classes,
+        )
+    folded = UNet(config)
+    folded.load_state_dict(state)
+    return folded.eval()
+
+
+def _fold_one(state: dict[str, Tensor], norm: str, eps: float) -> None:
+    conv = norm.replace("norm", "conv")
+    mean, variance = state.pop(f"{norm}.running_mean").double(), state.pop(f"{norm}.running_var").double()
+    scale = state.pop(f"{norm}.weight").double() / torch.sqrt(variance + eps)
+    state.pop(f"{norm}.num_batches_tracked")
+    weight = state[f"{conv}.weight"]
+    state[f"{conv}.weight"] = (weight.double() * scale.view(-1, 1, 1, 1, 1)).to(weight.dtype)
+    state[f"{conv}.bias"] = (state.pop(f"{norm}.bias").double() - mean * scale).to(weight.dtype)
+
+
+def _conv3(inputs: int, outputs: int, norm: str) -> nn.Conv3d:
+    return nn.Conv3d(inputs, outputs, kernel_size=3, padding=1, bias=norm == "none")
+
+
+def _norm(channels: int, norm: str) -> nn.Module:
+    if norm == "batch":
+        return nn.BatchNorm3d(channels)
+    return InstanceNorm(channels) if norm == "instance" else nn.Identity()
