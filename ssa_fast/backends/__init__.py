@@ -1,0 +1,103 @@
+"""Engines that run a bundle, each behind the same protocol, each imported only when it is opened."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib import metadata, util
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from ssa_fast import hardware
+from ssa_fast.backends.base import Backend, Device, Precision
+from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.model.bundle import Bundle
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Choice",
+    "Device",
+    "Precision",
+    "available_backends",
+    "choose_backend",
+    "open_backend",
+]
+
+# A module is imported only when its backend is opened; the library and the extra that brings it stand beside it.
+BACKENDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "openvino": ("ssa_fast.backends.openvino", "openvino", "openvino"),
+        "ort": ("ssa_fast.backends.onnxruntime", "onnxruntime", "cpu"),
+        "torch": ("ssa_fast.backends.pytorch", "torch", "torch"),
+    }
+)
+"""Name -> module, library, extra; the fastest on a CPU first."""
+
+Choice: TypeAlias = Literal["auto", "float32", "bf16"]
+"""A precision, or `auto`: the fastest that the backend computes natively on this machine."""
+
+
+def available_backends() -> tuple[str, ...]:
+    """Names of the backends whose library is installed, the fastest on a CPU first."""
+    return tuple(name for name, (_, library, _) in BACKENDS.items() if util.find_spec(library) is not None)
+
+
+def choose_backend() -> tuple[str, str]:
+    """The backend that `auto` stands for on this machine, and why, in a few words.
+
+    Raises BackendUnavailable if none is installed.
+    """
+    available = available_backends()
+    if not available:
+        raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
+    missing = [name for name in BACKENDS if name not in available]
+    reason = (
+        "fastest on CPUs in our measurements"
+        if available[0] == "openvino"
+        else f"{' and '.join(missing)} not installed"
+    )
+    return available[0], f"{reason}; installed: {', '.join(available)}"
+
+
+def open_backend(name: str, bundle: Bundle, precision: Choice = "auto") -> Backend:
+    """The bundle, loaded and ready in the backend `name`.
+
+    Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(f"no backend '{name}': there are auto, {', '.join(BACKENDS)}")
+    module_name, library, extra = BACKENDS[name]
+    if library == "onnxruntime":
+        _refuse_two_onnxruntimes()
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        also = " (or 'ssa-fast[gpu]')" if extra == "cpu" else ""
+        raise BackendUnavailable(
+            f"backend '{name}' needs '{library}': pip install 'ssa-fast[{extra}]'{also} ({error})"
+        ) from error
+    if precision not in ("auto", *module.PRECISIONS):
+        raise ConfigError(f"backend '{name}' computes in {' or '.join(module.PRECISIONS)}, not {precision}")
+    if precision == "bf16" and not hardware.cpu().has_bf16:
+        raise ConfigError(f"{hardware.cpu().name} has no bf16 instructions: take --precision float32")
+    backend: Backend = module.open_bundle(bundle, precision)
+    return backend
+
+
+def _refuse_two_onnxruntimes() -> None:
+    """Both wheels unpack into one folder, and the one that came last has overwritten half of the other."""
+    installed = [package for package in ("onnxruntime", "onnxruntime-gpu") if _is_installed(package)]
+    if len(installed) == 2:
+        raise BackendUnavailable(
+            "onnxruntime and onnxruntime-gpu are both installed and break each other: pip uninstall -y "
+            "onnxruntime onnxruntime-gpu, then install 'ssa-fast[cpu]' or 'ssa-fast[gpu]'"
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""The `ort` backend: ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from ssa_fast import hardware
+from ssa_fast.backends.base import Device, check_windows
+from ssa_fast.errors import BackendUnavailable, BundleError
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.volume.geometry import FloatArray
+
+__all__ = ["PRECISIONS", "OrtBackend", "open_bundle"]
+
+PRECISIONS = ("float32",)
+_PROVIDER = "CPUExecutionProvider"
+_LOAD_ERRORS = (  # the library's own classes share no base
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+class OrtBackend:
+    """A bundle in one ONNX Runtime session."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = hardware.cpu().threads
+        # a brain's shape seldom comes twice: the arena and the memory pattern would only hold the last one's buffers
+        options.enable_mem_pattern = False
+        options.enable_cpu_mem_arena = False
+        try:
+            self._session = onnxruntime.InferenceSession(bundle.content, options, providers=[_PROVIDER])
+        except _LOAD_ERRORS as error:
+            raise BundleError(f"{bundle.path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+        if self._session.get_providers()[0] != _PROVIDER:  # a session may quietly move elsewhere
+            raise BackendUnavailable(f"ONNX Runtime runs on {self._session.get_providers()[0]}, wanted {_PROVIDER}")
+        self.spec = bundle.spec
+        self.device = Device(
+            engine=f"onnxruntime {onnxruntime.__version__}",
+            name=hardware.cpu().name,
+            precision="float32",
+            threads=hardware.cpu().threads,
+        )
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        """See `Backend.logits`."""
+        check_windows(windows, self.spec)
+        logits: FloatArray = self._session.run(None, {"windows": windows})[0]
+        return logits
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        del self._session
+
+
+def open_bundle(bundle: Bundle, precision: str) -> OrtBackend:
+    """The backend for a bundle, in the one of PRECISIONS. Raises BundleError if ONNX Runtime cannot load it."""
+    assert precision in ("auto", *PRECISIONS), precision  # open_backend has checked
+    return OrtBackend(bundle)

@@ -1,0 +1,63 @@
+"""The `openvino` backend: OpenVINO on the CPU, in bf16 where the processor gains from it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import openvino
+from openvino import properties
+
+from ssa_fast import hardware
+from ssa_fast.backends.base import Device, Precision, check_windows
+from ssa_fast.errors import BundleError
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.volume.geometry import FloatArray
+
+__all__ = ["PRECISIONS", "OpenvinoBackend", "open_bundle"]
+
+PRECISIONS = ("float32", "bf16")
+_TYPES = {"float32": openvino.Type.f32, "bf16": openvino.Type.bf16}
+
+
+class OpenvinoBackend:
+    """A bundle compiled by OpenVINO, again for each shape of windows that it has not just seen."""
+
+    def __init__(self, bundle: Bundle, precision: Precision) -> None:
+        self._core = openvino.Core()
+        try:
+            self._model = self._core.read_model(io.BytesIO(bundle.content))
+        except RuntimeError as error:
+            raise BundleError(f"{bundle.path}: OpenVINO cannot load it: {str(error).splitlines()[0]}") from error
+        self._settings: dict[Any, Any] = {
+            properties.hint.inference_precision: _TYPES[precision],
+            properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
+            properties.inference_num_threads: hardware.cpu().threads,
+        }
+        self._compiled = self._core.compile_model(self._model, "CPU", self._settings)
+        self._request = self._compiled.create_infer_request()
+        self.spec = bundle.spec
+        self.device = Device(
+            engine=f"openvino {openvino.__version__.split('-')[0]}",
+            name=hardware.cpu().name,
+            precision=precision,
+            threads=hardware.cpu().threads,
+        )
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        """See `Backend.logits`."""
+        check_windows(windows, self.spec)
+        result = self._request.infer({0: openvino.Tensor(windows, shared_memory=True)}, share_outputs=True)
+        logits: FloatArray = result[0]
+        return logits
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        del self._request, self._compiled, self._model
+
+
+def open_bundle(bundle: Bundle, precision: str) -> OpenvinoBackend:
+    """The backend for a bundle. Raises BundleError if OpenVINO cannot load it."""
+    if precision == "auto":
+        precision = "bf16" if hardware.cpu().gains_from_bf16 else "float32"
+    return OpenvinoBackend(bundle, "bf16" if precision == "bf16" else "float32")

@@ -1,0 +1,74 @@
+"""The `torch` backend: eager PyTorch on a CPU or a CUDA GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from ssa_fast import hardware
+from ssa_fast.backends.base import Device, Precision, check_windows
+from ssa_fast.errors import BundleError
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.model.spec import ModelSpec
+from ssa_fast.model.unet import UNet
+from ssa_fast.volume.geometry import FloatArray
+
+__all__ = ["PRECISIONS", "PytorchBackend", "open_bundle"]
+
+PRECISIONS = ("float32", "bf16")
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+class PytorchBackend:
+    """A network in PyTorch. Its weights are shared, not copied, until another layout or device asks for a copy."""
+
+    def __init__(self, network: nn.Module, spec: ModelSpec, device: torch.device, precision: Precision) -> None:
+        is_cpu = device.type == "cpu"
+        name = hardware.cpu().name if is_cpu else torch.cuda.get_device_name(device)
+        self.spec = spec
+        self.device = Device(
+            engine=f"torch {torch.__version__}",
+            name=name,
+            precision=precision,
+            threads=torch.get_num_threads() if is_cpu else 0,
+        )
+        self._torch_device = device
+        # channels-last is 1.5 times as fast on CPUs; on GPUs without tensor cores it is not
+        self._layout = torch.channels_last_3d if is_cpu else torch.contiguous_format
+        self._network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        """See `Backend.logits`."""
+        check_windows(windows, self.spec)
+        is_reduced = self.device.precision != "float32"
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._torch_device.type, _DTYPES[self.device.precision], is_reduced),
+        ):
+            batch = torch.from_numpy(windows).to(device=self._torch_device, memory_format=self._layout)
+            logits = self._network(batch)  # (N, K, X, Y, Z)
+            host: FloatArray = logits.float().contiguous().cpu().numpy()
+        return host
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._network = nn.Identity()
+        if self._torch_device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def open_bundle(bundle: Bundle, precision: str) -> PytorchBackend:
+    """The backend for a bundle: on the first CUDA GPU where there is one, else on the CPU.
+
+    Raises BundleError if the bundle's weights do not fit the network that it describes.
+    """
+    state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in bundle.weights().items()}
+    network = UNet(bundle.spec.network)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise BundleError(f"{bundle.path}: weights do not fit the network it describes: {detail}") from error
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return PytorchBackend(network.eval(), bundle.spec, device, "bf16" if precision == "bf16" else "float32")

@@ -1,0 +1,85 @@
+"""Scores that compare two sets of voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from ssa_fast.errors import ShapeError
+from ssa_fast.labels import LABEL_NAMES, REGIONS
+from ssa_fast.volume.geometry import LabelArray
+
+__all__ = ["TARGETS", "Overlap", "confusion", "overlaps"]
+
+TARGETS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {**{name: (label,) for label, name in LABEL_NAMES.items()}, **REGIONS}
+)
+"""What is scored -> its label values: NCR ED ET WT TC. Label ET and region ET are the same set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Voxels of one target: in both segmentations, and in all of each."""
+
+    both: int
+    reference: int
+    predicted: int
+
+    @property
+    def dice(self) -> float:
+        """2 both / (reference + predicted): 1 if both are empty, 0 if one is.
+
+        Source: Dice, Ecology 1945; the rule for empty sets is that of BraTS.
+        """
+        total = self.reference + self.predicted
+        return 2 * self.both / total if total else 1.0
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted voxels that are right: 1 if both are empty, 0 if one is."""
+        return self._share(self.predicted)
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference voxels that were found: 1 if both are empty, 0 if one is."""
+        return self._share(self.reference)
+
+    def _share(self, whole: int) -> float:
+        if not self.reference and not self.predicted:
+            return 1.0
+        return self.both / whole if whole else 0.0
+
+
+def confusion(reference: LabelArray, predicted: LabelArray) -> npt.NDArray[np.int64]:
+    """Voxels by label: row the reference's, column the prediction's; (4, 4).
+
+    Raises ShapeError if the shapes differ or a label is above 3.
+    """
+    if reference.shape != predicted.shape:
+        raise ShapeError(f"reference is {reference.shape}, prediction {predicted.shape}: they must share one grid")
+    kinds = 1 + max(LABEL_NAMES)
+    if reference.size and max(reference.max(), predicted.max()) >= kinds:
+        raise ShapeError(f"labels go up to {max(reference.max(), predicted.max())}, wanted at most {kinds - 1}")
+    pairs = reference * np.uint8(kinds) + predicted
+    return np.bincount(pairs.ravel(order="K"), minlength=kinds**2).reshape(kinds, kinds)
+
+
+def overlaps(reference: LabelArray, predicted: LabelArray) -> dict[str, Overlap]:
+    """The overlap of every target in `TARGETS` between two label arrays of one shape.
+
+    Raises ShapeError like `confusion`.
+    """
+    counts = confusion(reference, predicted)
+    result = {}
+    for name, labels in TARGETS.items():
+        inside = np.array(labels)
+        result[name] = Overlap(
+            both=int(counts[np.ix_(inside, inside)].sum()),
+            reference=int(counts[inside].sum()),
+            predicted=int(counts[:, inside].sum()),
+        )
+    return result
