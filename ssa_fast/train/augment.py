@@ -1,0 +1,88 @@
+"""Changes of a training patch: mirrored anatomy and the looks of other scanners.
+
+Chances and ranges follow nnU-Net's defaults (Isensee et al., Nature Methods 2021), stronger in intensity; thick slices
+and bias field stand for the low-field scanners of African hospitals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ssa_fast.train.config import AugmentConfig
+
+__all__ = ["augment"]
+
+
+def augment(patch: Tensor, labels: Tensor, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A changed copy of a patch (C, X, Y, Z) and its labels (X, Y, Z). Zero outside the brain stays zero."""
+    axes = [axis for axis in (-3, -2, -1) if rng.random() < config.flip]
+    if axes:
+        patch, labels = patch.flip(axes), labels.flip(axes)
+    brain = (patch != 0).any(dim=0)  # (X, Y, Z)
+    if not brain.any():
+        return patch, labels
+    channels = [_as_of_another_scanner(channel, brain, config, rng) for channel in patch]
+    if rng.random() < config.drop_modality:
+        channels[int(rng.integers(len(channels)))] = torch.zeros_like(patch[0])
+    return torch.stack(channels), labels
+
+
+def _as_of_another_scanner(channel: Tensor, brain: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """One modality (X, Y, Z), changed by chance in intensity, sharpness and noise, as a scanner would order them."""
+    if rng.random() < config.bias_field:
+        channel = _bias_field(channel, brain, rng)
+    if rng.random() < config.gamma:
+        channel = _gamma(channel, brain, float(np.exp(rng.uniform(-0.5, 0.5))))
+    if rng.random() < config.contrast:
+        channel = channel * rng.uniform(0.7, 1.4) + rng.normal(0, 0.2)
+    if rng.random() < config.blur:
+        channel = _blur(channel, float(rng.uniform(0.5, 1.2)))
+    if rng.random() < config.thick_slices:
+        channel = _thick_slices(channel, axis=int(rng.integers(3)), thickness=float(rng.uniform(2, 5)))
+    if rng.random() < config.noise:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        channel = channel + torch.randn(channel.shape, generator=generator) * rng.uniform(0, 0.3)
+    return channel * brain
+
+
+def _bias_field(channel: Tensor, brain: Tensor, rng: np.random.Generator) -> Tensor:
+    """Multiplied by a smooth field, counted from the darkest voxel of the brain: z-scores have no true zero."""
+    knots = torch.tensor(rng.normal(0, 0.2, (1, 1, 4, 4, 4)), dtype=torch.float32)
+    field = functional.interpolate(knots, size=channel.shape, mode="trilinear", align_corners=True)[0, 0].exp()
+    darkest = channel[brain].min()
+    return (channel - darkest) * field + darkest
+
+
+def _gamma(channel: Tensor, brain: Tensor, exponent: float) -> Tensor:
+    """The intensity range bent by a power; the brain's mean and deviation stay."""
+    values = channel[brain]
+    low, high = values.min(), values.max()
+    if high - low < 1e-6:  # a blank modality
+        return channel
+    bent = ((channel - low) / (high - low)).clamp(0, 1) ** exponent
+    inside = bent[brain]
+    return (bent - inside.mean()) / inside.std().clamp_min(1e-6) * values.std() + values.mean()
+
+
+def _blur(channel: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of `sigma` voxels along all axes."""
+    reach = int(np.ceil(2.5 * sigma))
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    line /= line.sum()
+    blurred = channel[None, None]
+    for axis in range(3):
+        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
+        shape[2 + axis], padding[axis] = len(line), reach
+        blurred = functional.conv3d(blurred, line.view(shape), padding=padding)
+    return blurred[0, 0]
+
+
+def _thick_slices(channel: Tensor, axis: int, thickness: float) -> Tensor:
+    """Slices averaged over `thickness` voxels along one axis and interpolated back."""
+    size = list(channel.shape)
+    size[axis] = max(2, round(size[axis] / thickness))
+    thick = functional.interpolate(channel[None, None], size=size, mode="area")
+    return functional.interpolate(thick, size=channel.shape, mode="trilinear", align_corners=False)[0, 0]

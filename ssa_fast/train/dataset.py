@@ -1,0 +1,127 @@
+"""Training cases in memory, and the patches drawn from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ssa_fast.errors import CaseError
+from ssa_fast.labels import LABELS
+from ssa_fast.train.config import AugmentConfig, TrainConfig
+from ssa_fast.volume.case import CaseFiles, read_case, read_reference
+from ssa_fast.volume.preprocess import crop_to_brain
+
+__all__ = ["TrainingCase", "draw_patch", "load_training_case"]
+
+_KEPT_VOXELS = 20_000  # a label: enough to center patches on, without a list of 200,000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCase:
+    """A brain and its reference labels, and where each label is."""
+
+    name: str
+    array: Tensor  # (C, X, Y, Z) float16, z-scored, zero outside the brain
+    labels: Tensor  # (X, Y, Z) uint8
+    voxels: Mapping[int, npt.NDArray[np.int64]]  # label -> (n, 3) places of some of its voxels
+
+
+def load_training_case(files: CaseFiles) -> TrainingCase:
+    """A case with its reference, cropped to the brain and normalized.
+
+    float16 halves the memory; its rounding, 1/2048 of a value, is far below the images' noise.
+    Raises CaseError if the case or its reference cannot be used.
+    """
+    if files.reference is None:
+        raise CaseError(f"case {files.name}: no reference segmentation in {files.folder}: add {files.name}-seg.nii.gz")
+    case = read_case(files)
+    brain = crop_to_brain(case)
+    labels = np.ascontiguousarray(read_reference(files, case)[brain.box.slices])
+    rng = np.random.default_rng(0)  # which voxels are kept must not depend on the run
+    voxels = {}
+    for label in LABELS:
+        places = np.argwhere(labels == label)
+        if len(places):
+            voxels[label] = rng.permutation(places)[:_KEPT_VOXELS]
+    return TrainingCase(
+        name=files.name,
+        array=torch.from_numpy(brain.array).half(),
+        labels=torch.from_numpy(labels),
+        voxels=voxels,
+    )
+
+
+def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A random patch (C, X, Y, Z) float32 and its labels (X, Y, Z) int64, from a random case.
+
+    A share of `config.tumor_share` is centered on a voxel of a label chosen evenly among those that the case
+    has, so that a small necrosis is seen as often as a large oedema. The rest lie anywhere in the brain's box.
+    """
+    case = cases[int(rng.integers(len(cases)))]
+    shape = np.array(case.labels.shape)
+    if case.voxels and rng.random() < config.tumor_share:
+        places = case.voxels[int(rng.choice(sorted(case.voxels)))]
+        center = places[rng.integers(len(places))].astype(np.float64)
+        center += rng.uniform(-0.25, 0.25, 3) * config.patch  # the label anywhere in the middle half
+    else:
+        center = rng.uniform(0, 1, 3) * shape
+    half = np.array(config.patch) / 2
+    center = np.where(shape > 2 * half, np.clip(center, half, np.maximum(shape - half, half)), shape / 2)
+    if rng.random() < config.augment.affine:
+        return _turned_patch(case, config.patch, center, _random_matrix(config.augment, rng))
+    start = np.round(center - half).astype(int)
+    return _crop(case.array, start, config.patch).float(), _crop(case.labels[None], start, config.patch)[0].long()
+
+
+def _turned_patch(
+    case: TrainingCase, patch: Sequence[int], center: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64]
+) -> tuple[Tensor, Tensor]:
+    """The patch whose voxel p shows the case at center + matrix (p - middle): linear for images, nearest for labels."""
+    reach = np.abs(matrix) @ (np.array(patch) / 2)  # half the box that the turned patch touches
+    start = np.floor(center - reach).astype(int) - 1
+    size = np.ceil(center + reach).astype(int) + 2 - start
+    source = _crop(case.array, start, size).float()[None]
+    labels = _crop(case.labels[None], start, size).float()[None]
+    # grid_sample counts from -1 to 1 over the source, last axis first; voxel centers are at +0.5
+    scale = 2 / size
+    middle = (center - start) * scale - 1
+    to_unit = matrix * (np.array(patch) / 2)[None, :] * scale[:, None]
+    theta = np.concatenate([to_unit[::-1, ::-1], middle[::-1, None]], axis=1)
+    grid = functional.affine_grid(torch.tensor(theta[None], dtype=torch.float32), [1, 1, *patch], align_corners=False)
+    turned = functional.grid_sample(source, grid, mode="bilinear", align_corners=False)[0]
+    turned_labels = functional.grid_sample(labels, grid, mode="nearest", align_corners=False)[0, 0]
+    return turned, turned_labels.round().long()
+
+
+def _random_matrix(config: AugmentConfig, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A random rotation about all three axes, times one scale: (3, 3)."""
+    matrix = np.eye(3)
+    for axis, degrees in enumerate(rng.uniform(-1, 1, 3) * config.rotation_degrees):
+        cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        turn = np.eye(3)
+        first, second = [other for other in range(3) if other != axis]
+        turn[first, first] = turn[second, second] = cosine
+        turn[first, second], turn[second, first] = -sine, sine
+        matrix = matrix @ turn
+    return matrix * float(np.exp(rng.uniform(-1, 1) * math.log(config.scaling)))
+
+
+def _crop(array: Tensor, start: npt.NDArray[np.int64], size: Sequence[int] | npt.NDArray[np.int64]) -> Tensor:
+    """A copy of the box of (C, X, Y, Z) at `start`, zero where it reaches beyond the array."""
+    cut = torch.zeros((array.shape[0], *(int(edge) for edge in size)), dtype=array.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for begin, edge, limit in zip(start, size, array.shape[1:], strict=True):
+        low, high = max(int(begin), 0), min(int(begin + edge), limit)
+        if low >= high:
+            return cut
+        source.append(slice(low, high))
+        target.append(slice(low - int(begin), high - int(begin)))
+    cut[tuple(target)] = array[tuple(source)]
+    return cut

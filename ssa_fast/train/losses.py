@@ -1,0 +1,33 @@
+"""What training minimizes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["dice_and_cross_entropy", "soft_dice_loss"]
+
+_SMOOTHING = 1.0  # voxels: a label that is absent and not predicted costs nothing
+
+
+def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The sum of both losses: (N, K, X, Y, Z) logits against (N, X, Y, Z) labels.
+
+    Source: nnU-Net (Isensee et al., Nature Methods 2021).
+    """
+    log_probabilities = functional.log_softmax(logits.float(), dim=1)
+    return functional.nll_loss(log_probabilities, labels) + soft_dice_loss(log_probabilities.exp(), labels)
+
+
+def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """1 - the mean soft Dice of the labels above 0, over the batch as one volume.
+
+    Probabilities are (N, K, X, Y, Z). Source: Milletari et al., 3DV 2016.
+    """
+    losses = []
+    for label in range(1, probabilities.shape[1]):
+        predicted, wanted = probabilities[:, label], labels == label
+        overlap = 2 * (predicted * wanted).sum() + _SMOOTHING
+        losses.append(1 - overlap / (predicted.sum() + wanted.sum() + _SMOOTHING))
+    return torch.stack(losses).mean()
