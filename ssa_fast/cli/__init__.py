@@ -1,0 +1,69 @@
+"""The command line: one file a verb. Only here is anything printed, and an error becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import NoReturn
+
+import click
+
+import ssa_fast
+from ssa_fast.errors import SsaFastError
+
+__all__ = ["cli", "main"]
+
+# a verb's module is imported only when the verb is used: --help must not wait for torch
+_VERBS = {
+    "evaluate": "Score segmentations against references; draw them.",
+    "export": "Turn a checkpoint into a bundle that every backend runs.",
+    "infer": "Segment cases.",
+    "phantom": "Write artificial cases with an exact reference.",
+    "train": "Train a network on cases with references.",
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"ssa_fast.cli.{name}").command
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(ssa_fast.__version__, prog_name="ssa-fast")
+@click.option("-v", "--verbose", is_flag=True, help="Say more of what is done and why.")
+def cli(verbose: bool) -> None:
+    """Segment brain tumors in MRI of the BraTS-SSA kind: fast, on small machines.
+
+    Exit codes: 0 done, 2 something in the input or the settings must be mended, 130 interrupted.
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    try:
+        cli(standalone_mode=False)
+    except SsaFastError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except OSError as error:  # a full disk, a folder that may not be written
+        click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+        sys.exit(2)
+    sys.exit(0)

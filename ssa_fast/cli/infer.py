@@ -1,0 +1,91 @@
+"""`ssa-fast infer`: cases in, segmentations out."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from pathlib import Path
+
+import click
+
+from ssa_fast.backends import BACKENDS, choose_backend, open_backend
+from ssa_fast.cli.options import FOLDER, cases_argument, chosen_cases, modality_options
+from ssa_fast.errors import CohortError
+from ssa_fast.infer.cohort import Outcome, segment_cohort
+from ssa_fast.infer.segmenter import Segmenter
+from ssa_fast.measure import peak_memory_bytes
+from ssa_fast.model.bundle import read_bundle
+from ssa_fast.pretrained import shipped_bundle
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Segment cases.")
+@cases_argument
+@modality_options
+@click.option("--out", type=FOLDER, default=Path("predictions"), show_default=True, help="Where the results go.")
+@click.option(
+    "--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", show_default=True, help="What runs it."
+)
+@click.option(
+    "--bundle", default="lite", show_default=True, help="A shipped bundle's name, or a path to an .onnx file."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic; auto: bf16 where the backend has it and this processor gains from it.",
+)
+def command(
+    cases: tuple[Path, ...],
+    out: Path,
+    backend: str,
+    bundle: str,
+    precision: str,
+    **named: Path | None,
+) -> None:
+    """Segment CASES into OUT/CASE.nii.gz, with OUT/CASE.json beside each that says how it was made.
+
+    CASES are case folders, folders of cases, or files; names of BraTS 2018 to 2024 are understood. Labels: 1 NCR
+    (necrotic core), 2 ED (oedema), 3 ET (enhancing tumor). A bad case is named and passed by; the exit code is then 2.
+
+    Not a medical device: every result is for a radiologist to judge.
+    """
+    found = chosen_cases(cases, named)
+    is_path = bundle.endswith(".onnx")
+    loaded = read_bundle(Path(bundle) if is_path else shipped_bundle(bundle))
+    if backend == "auto":
+        backend, reason = choose_backend()
+        click.echo(f"backend {backend}: {reason}")
+    opened = open_backend(
+        backend, loaded, "bf16" if precision == "bf16" else "float32" if precision == "float32" else "auto"
+    )
+    click.echo(f"network {loaded.spec.name} by {opened.device}")
+    outcomes = []
+    for outcome in segment_cohort(Segmenter(opened), found, out, loaded.sha256):
+        outcomes.append(outcome)
+        _print_outcome(outcome, len(outcomes), len(found))
+    opened.close()
+    done = [outcome for outcome in outcomes if outcome.error is None]
+    if done:
+        median = statistics.median(sum(outcome.seconds.values()) for outcome in done)
+        click.echo(
+            f"{len(done)} of {len(found)} cases in {out}: median {median:.2f} s a case, "
+            f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
+        )
+    failed = [outcome.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise CohortError(f"{len(failed)} of {len(found)} cases failed: {', '.join(failed)} (each has its line above)")
+
+
+def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
+    head = f"[{place}/{count}] {outcome.name}"
+    if outcome.segmentation is None:
+        click.echo(f"{head}: {outcome.error}", err=True)
+        return
+    stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
+    volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())
+    click.echo(f"{head}: {outcome.segmentation.plan}")
+    click.echo(f"    {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
+    sys.stdout.flush()
