@@ -1,0 +1,101 @@
+"""Opening a backend by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from ssa_fast import backends, hardware
+from ssa_fast.errors import BackendUnavailable, BundleError, ConfigError
+from ssa_fast.model.bundle import read_bundle
+
+
+def test_an_unknown_backend_is_refused_with_those_there_are(tiny_bundle_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no backend 'onnx': there are auto, openvino, ort, torch"):
+        backends.open_backend("onnx", read_bundle(tiny_bundle_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("ort", r"cpu\].*gpu\]"), ("openvino", r"openvino\]"), ("torch", r"torch\]")]
+)
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+    name: str, extra: str, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, library, _ = backends.BACKENDS[name]
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, library, None)  # what Python does for a module that is not there
+    with pytest.raises(BackendUnavailable, match=f"backend '{name}' needs '{library}'.*{extra}"):
+        backends.open_backend(name, read_bundle(tiny_bundle_path))
+
+
+def test_a_precision_that_a_backend_does_not_have_is_refused(tiny_bundle_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'ort' computes in float32, not bf16"):
+        backends.open_backend("ort", read_bundle(tiny_bundle_path), "bf16")
+
+
+def test_bf16_is_refused_where_the_processor_has_none(tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = dataclasses.replace(hardware.cpu(), flags=frozenset({"avx2"}))
+    monkeypatch.setattr(hardware, "cpu", lambda: plain)
+    with pytest.raises(ConfigError, match="has no bf16 instructions"):
+        backends.open_backend("openvino", read_bundle(tiny_bundle_path), "bf16")
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"), [(("avx512_bf16", "amx_bf16"), "bf16"), (("avx512_bf16",), "float32"), ((), "float32")]
+)
+def test_openvino_takes_bf16_by_itself_only_where_an_intel_processor_gains(
+    flags: tuple[str, ...], precision: str, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = dataclasses.replace(hardware.cpu(), name="Intel Xeon", flags=frozenset(flags))
+    monkeypatch.setattr(hardware, "cpu", lambda: processor)
+    assert backends.open_backend("openvino", read_bundle(tiny_bundle_path)).device.precision == precision
+
+
+def test_two_onnxruntimes_are_refused(tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda package: "1.0")
+    with pytest.raises(BackendUnavailable, match="both installed"):
+        backends.open_backend("ort", read_bundle(tiny_bundle_path))
+
+
+@pytest.mark.parametrize(
+    ("installed", "choice", "reason"),
+    [
+        (("openvino", "ort"), "openvino", "fastest on CPUs in our measurements; installed: openvino, ort"),
+        (("ort", "torch"), "ort", "openvino not installed; installed: ort, torch"),
+        (("torch",), "torch", "openvino and ort not installed"),
+    ],
+)
+def test_auto_says_what_it_chose_and_why(
+    installed: tuple[str, ...], choice: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "available_backends", lambda: installed)
+    name, why = backends.choose_backend()
+    assert name == choice
+    assert reason in why
+
+
+def test_auto_without_any_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "available_backends", lambda: ())
+    with pytest.raises(BackendUnavailable, match=r"pip install 'ssa-fast\[cpu\]'"):
+        backends.choose_backend()
+
+
+@pytest.mark.parametrize("name", ["ort", "openvino"])
+def test_a_graph_that_an_engine_cannot_load_is_a_bundle_error(name: str, tiny_bundle_path: Path) -> None:
+    broken = dataclasses.replace(read_bundle(tiny_bundle_path), content=b"\x08\x0a not a graph")
+    with pytest.raises(BundleError, match="cannot load it") as caught:
+        backends.open_backend(name, broken)
+    assert "\n" not in str(caught.value)
+
+
+def test_inference_imports_no_torch() -> None:
+    code = (
+        "import sys, ssa_fast.infer, ssa_fast.infer.cohort, ssa_fast.infer.segmenter, ssa_fast.backends\n"
+        "assert 'torch' not in sys.modules and 'onnxruntime' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

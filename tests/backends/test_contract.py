@@ -1,0 +1,96 @@
+"""Every backend against torch eager float32, on the same bundle and the same windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssa_fast import hardware
+from ssa_fast.backends import Backend, Choice, available_backends, open_backend
+from ssa_fast.errors import ShapeError
+from ssa_fast.export.parity import AGREEMENT_NEEDED, compare
+from ssa_fast.model.bundle import Bundle, read_bundle
+from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.volume.case import find_cases, read_case
+from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
+
+LOGIT_TOLERANCE = {"float32": 1e-3}  # absolute; bf16 keeps 8 bits of a value, so it is held by its labels alone
+RUNS: tuple[tuple[str, Choice], ...] = (
+    ("torch", "float32"),
+    ("torch", "bf16"),
+    ("ort", "float32"),
+    ("openvino", "float32"),
+    ("openvino", "bf16"),
+)
+
+every_run = pytest.mark.parametrize(("name", "precision"), RUNS, ids=["-".join(run) for run in RUNS])
+
+
+def _opened(name: str, precision: Choice, bundle: Bundle) -> Backend:
+    if name not in available_backends():
+        pytest.skip(f"backend '{name}': its library is not installed")
+    if precision == "bf16" and not hardware.cpu().has_bf16:
+        pytest.skip(f"{hardware.cpu().name} has no bf16 instructions")
+    return open_backend(name, bundle, precision)
+
+
+def _windows(*shape: int, seed: int = 0) -> FloatArray:
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+@every_run
+def test_logits_are_those_of_torch_eager_float32(name: str, precision: Choice, tiny_bundle_path: Path) -> None:
+    bundle = read_bundle(tiny_bundle_path)
+    reference, backend = open_backend("torch", bundle, "float32"), _opened(name, precision, bundle)
+    for shape in ((1, 4, 16, 24, 32), (2, 4, 24, 16, 16), (1, 4, 16, 24, 32)):  # another shape, and back
+        windows = _windows(*shape, seed=shape[2])
+        wanted, seen = reference.logits(windows).copy(), backend.logits(windows)
+        assert seen.shape == (shape[0], 4, *shape[2:])
+        assert seen.dtype == np.float32
+        if precision in LOGIT_TOLERANCE:
+            np.testing.assert_allclose(seen, wanted, rtol=0, atol=LOGIT_TOLERANCE[precision])
+        else:
+            assert np.corrcoef(seen.ravel(), wanted.ravel())[0, 1] > 0.999
+    backend.close()
+
+
+@every_run
+def test_the_shipped_bundle_gives_the_same_labels_on_a_real_brain(
+    name: str, precision: Choice, shared_ssa: Path
+) -> None:
+    bundle = read_bundle(shipped_bundle("lite"))
+    brain = crop_to_brain(read_case(find_cases([shared_ssa / "BraTS-SSA-00047-000"])[0]))
+    windows, inner = pad_brain(brain, bundle.spec.divisor)
+    foreground = np.zeros(windows.shape[2:], dtype=np.bool_)
+    foreground[inner.slices] = brain.foreground
+    backend = _opened(name, precision, bundle)
+    parity = compare(open_backend("torch", bundle, "float32"), backend, windows, foreground, "a real brain")
+    assert parity.label_agreement >= AGREEMENT_NEEDED[precision]
+    assert parity.largest_logit_error <= LOGIT_TOLERANCE.get(precision, np.inf)
+    backend.close()
+
+
+@every_run
+@pytest.mark.parametrize(
+    "shape", [(4, 16, 16, 16), (1, 3, 16, 16, 16), (1, 4, 16, 16, 12), (0, 4, 16, 16, 16), (1, 4, 0, 16, 16)]
+)
+def test_windows_of_a_wrong_shape_are_refused(
+    name: str, precision: Choice, shape: tuple[int, ...], tiny_bundle_path: Path
+) -> None:
+    backend = _opened(name, precision, read_bundle(tiny_bundle_path))
+    with pytest.raises(ShapeError, match="wanted"):
+        backend.logits(_windows(*shape))
+
+
+@every_run
+def test_a_backend_says_what_runs_it_and_in_which_precision(
+    name: str, precision: Choice, tiny_bundle_path: Path
+) -> None:
+    bundle = read_bundle(tiny_bundle_path)
+    backend = _opened(name, precision, bundle)
+    assert backend.device.precision == precision
+    assert precision in str(backend.device)
+    assert backend.spec == bundle.spec

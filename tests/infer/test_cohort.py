@@ -1,0 +1,61 @@
+"""Many cases: results appear whole, a bad case is named and passed by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from ssa_fast.errors import CaseError
+from ssa_fast.infer.cohort import segment_cohort
+from ssa_fast.infer.segmenter import Segmenter
+from ssa_fast.volume.case import find_cases
+from tests.cases import turned_affine, write_case
+from tests.infer.fakes import BrightnessBackend
+
+
+def _three_cases(folder: Path) -> Path:
+    for number in range(3):
+        write_case(folder, f"Case-{number}", seed=number, affine=turned_affine("LPS", (1, 2, 3)))
+    return folder
+
+
+def test_each_case_becomes_a_label_map_on_its_own_grid_and_a_record(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", bundle="abc"))
+    assert [outcome.name for outcome in outcomes] == ["Case-0", "Case-1", "Case-2"]
+    for outcome in outcomes:
+        assert outcome.path is not None
+        written = nibabel.load(outcome.path)
+        given = nibabel.load(tmp_path / "cases" / outcome.name / f"{outcome.name}-t1n.nii.gz")
+        assert written.shape == given.shape
+        assert written.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(written.affine, given.affine)
+        record = json.loads((tmp_path / "out" / f"{outcome.name}.json").read_text())
+        assert record["case"] == outcome.name
+        assert record["bundle_sha256"] == "abc"
+        assert list(record["seconds"]) == ["read", "prepare", "network", "labels", "write"]
+        counts = np.bincount(np.asarray(written.dataobj).ravel(), minlength=4)
+        assert record["volumes_ml"] == {"NCR": 0.0, "ED": counts[2] / 1000, "ET": counts[3] / 1000}
+
+
+def test_a_bad_case_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    folder = _three_cases(tmp_path / "cases")
+    (folder / "Case-1" / "Case-1-t2w.nii.gz").write_bytes(b"")
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), find_cases([folder]), tmp_path / "out", bundle=""))
+    assert [outcome.path is not None for outcome in outcomes] == [True, False, True]
+    assert isinstance(outcomes[1].error, CaseError)
+    assert "Case-1-t2w.nii.gz" in str(outcomes[1].error)
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz"]
+
+
+def test_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    contents = []
+    for _ in range(2):
+        list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", bundle=""))
+        contents.append([path.read_bytes() for path in sorted((tmp_path / "out").glob("*.nii.gz"))])
+    assert contents[0] == contents[1]

@@ -1,0 +1,65 @@
+"""A case through the whole of inference, by a backend whose right answer is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ssa_fast.errors import BudgetError, ConfigError
+from ssa_fast.infer.segmenter import Segmenter
+from ssa_fast.volume.case import Case, find_cases, read_case
+from ssa_fast.volume.geometry import LabelArray
+from tests.cases import ORIENTATIONS, turned_affine, write_case
+from tests.infer.fakes import BrightnessBackend
+
+
+def _case(folder: Path, axes: str = "RAS") -> Case:
+    return read_case(find_cases([write_case(folder, "Case-001", affine=turned_affine(axes, (3, -5, 7)))])[0])
+
+
+def _expected(case: Case) -> LabelArray:
+    """The rule of BrightnessBackend, worked out in the axes of the file."""
+    scores = []
+    for volume in case.volumes:
+        values = np.asarray(volume.array, dtype=np.float64)
+        inside = values[values != 0]
+        scores.append(np.where(values != 0, (values - inside.mean()) / inside.std(), 0))
+    return np.where(scores[1] > 1, 3, np.where(scores[3] > 1, 2, 0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("axes", ORIENTATIONS[::5])
+def test_labels_come_back_voxel_for_voxel_in_the_axes_of_the_file(axes: str, tmp_path: Path) -> None:
+    case = _case(tmp_path, axes)
+    segmentation = Segmenter(BrightnessBackend()).segment(case)
+    expected = _expected(case)
+    assert set(np.unique(expected)) == {0, 2, 3}
+    np.testing.assert_array_equal(segmentation.labels, expected)
+    assert segmentation.labels.dtype == np.uint8
+
+
+def test_volumes_are_counted_in_millilitres(tmp_path: Path) -> None:
+    case = _case(tmp_path)
+    counts = np.bincount(_expected(case).ravel(), minlength=4)
+    volumes = Segmenter(BrightnessBackend()).segment(case).volumes_ml
+    assert volumes == {"NCR": 0.0, "ED": counts[2] / 1000, "ET": counts[3] / 1000}
+
+
+def test_every_stage_is_timed(tmp_path: Path) -> None:
+    segmentation = Segmenter(BrightnessBackend()).segment(_case(tmp_path))
+    assert list(segmentation.seconds) == ["prepare", "network", "labels"]
+    assert all(seconds > 0 for seconds in segmentation.seconds.values())
+
+
+def test_a_budget_that_is_too_small_is_an_error_before_the_network_runs(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="are granted"):
+        Segmenter(BrightnessBackend(), budget_bytes=1000).segment(_case(tmp_path))
+
+
+def test_a_network_with_modalities_in_another_order_is_refused() -> None:
+    backend = BrightnessBackend()
+    backend.spec = dataclasses.replace(backend.spec, modalities=("t1c", "t1n", "t2w", "t2f"))
+    with pytest.raises(ConfigError, match="reads t1c t1n t2w t2f, cases hold t1n t1c t2w t2f"):
+        Segmenter(backend)

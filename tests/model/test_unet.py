@@ -1,0 +1,74 @@
+"""The network in torch: shapes, layouts, folding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ssa_fast.model.unet import InstanceNorm, fold_batch_norm
+from tests.networks import Norm, Stem, random_network, tiny_config
+
+every_kind = pytest.mark.parametrize(
+    ("norm", "stem"), [("batch", "none"), ("batch", "half"), ("instance", "none"), ("instance", "half")]
+)
+
+
+@every_kind
+def test_logits_have_the_shape_of_the_windows(norm: Norm, stem: Stem) -> None:
+    network = random_network(tiny_config(norm, stem))
+    with torch.inference_mode():
+        assert network(torch.randn(2, 4, 16, 24, 32)).shape == (2, 4, 16, 24, 32)
+
+
+@every_kind
+def test_channels_last_changes_the_layout_not_the_answer(norm: Norm, stem: Stem) -> None:
+    network = random_network(tiny_config(norm, stem))
+    windows = torch.randn(1, 4, 16, 24, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        wanted = network(windows)
+        network.to(memory_format=torch.channels_last_3d)
+        seen = network(windows.to(memory_format=torch.channels_last_3d))
+    torch.testing.assert_close(seen, wanted, rtol=1e-4, atol=1e-4)
+
+
+@every_kind
+def test_each_window_of_a_batch_is_alone(norm: Norm, stem: Stem) -> None:
+    network = random_network(tiny_config(norm, stem))
+    windows = torch.randn(3, 4, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(windows)[1:2], network(windows[1:2]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_instance_norm_is_that_of_torch(batch: int) -> None:
+    ours, theirs = InstanceNorm(5), torch.nn.InstanceNorm3d(5, affine=True)
+    for norm in (ours, theirs):
+        torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+        torch.nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(batch, 5, 4, 6, 8, generator=torch.Generator().manual_seed(3)) * 7 + 3
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+
+
+def test_instance_norm_of_one_window_keeps_the_channels_last_layout() -> None:
+    x = torch.randn(1, 5, 4, 6, 8).to(memory_format=torch.channels_last_3d)
+    assert InstanceNorm(5)(x).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("stem", ["none", "half"])
+def test_folding_batch_norm_changes_names_not_logits(stem: Stem) -> None:
+    network = random_network(tiny_config("batch", stem))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    folded = fold_batch_norm(network)
+    windows = torch.randn(1, 4, 16, 24, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(windows), network(windows), rtol=1e-3, atol=1e-3)
+    assert folded.config.norm == "none"
+    assert not any("norm" in name for name in folded.state_dict())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_folding_leaves_instance_norm_as_it_is() -> None:
+    network = random_network(tiny_config("instance"))
+    folded = fold_batch_norm(network)
+    assert folded.config == network.config
+    assert folded.state_dict().keys() == network.state_dict().keys()

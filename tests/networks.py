@@ -1,0 +1,52 @@
+"""Tiny networks with random weights, as checkpoints and bundles: the real form, a thousandth of the arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ssa_fast.export.to_bundle import export_bundle
+from ssa_fast.model.checkpoint import Checkpoint
+from ssa_fast.model.spec import ModelSpec, UNetConfig
+from ssa_fast.model.unet import UNet
+from ssa_fast.volume.case import find_cases, read_case
+from tests.cases import write_case
+
+Norm = Literal["batch", "instance"]
+Stem = Literal["none", "half"]
+
+
+def tiny_config(norm: Norm = "instance", stem: Stem = "half") -> UNetConfig:
+    """Three levels of few channels."""
+    return UNetConfig(channels=(4, 6, 8), norm=norm, stem=stem)
+
+
+def random_network(config: UNetConfig, seed: int = 0) -> UNet:
+    """In evaluation mode; no weight is zero or one, and batch norm has seen something."""
+    generator = torch.Generator().manual_seed(seed)
+    network = UNet(config).eval()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2, generator=generator)
+        elif tensor.is_floating_point():
+            tensor.normal_(0, 0.3, generator=generator)
+    return network
+
+
+def tiny_checkpoint(norm: Norm = "instance", stem: Stem = "half", seed: int = 0) -> Checkpoint:
+    """A checkpoint of a random network, as training would write it."""
+    config = tiny_config(norm, stem)
+    network = random_network(config, seed)
+    tensors = {f"averaged.{name}": tensor for name, tensor in network.state_dict().items()}
+    spec = ModelSpec(name="tiny", network=config, window=(16, 16, 16), trained_on="nothing")
+    return Checkpoint(spec=spec, tensors=tensors, facts={"step": 0}, sha256="0" * 64)
+
+
+def tiny_bundle(folder: Path, norm: Norm = "instance", stem: Stem = "half", *, is_float16: bool = True) -> Path:
+    """The bundle of `tiny_checkpoint`, proven on a synthetic case, at `folder/tiny.onnx`."""
+    case = read_case(find_cases([write_case(folder / "case", "Proof-001")])[0])
+    checkpoint = tiny_checkpoint(norm, stem)
+    export_bundle(checkpoint, checkpoint.spec, case, folder / "tiny.onnx", is_float16=is_float16)
+    return folder / "tiny.onnx"
