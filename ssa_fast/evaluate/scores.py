@@ -1,0 +1,164 @@
+"""Predictions paired with their cases, and scored against the references."""
+
+from __future__ import annotations
+
+import logging
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssa_fast.errors import CaseError
+from ssa_fast.labels import SEGMENTATION_WORDS
+from ssa_fast.metrics.overlap import Overlap, overlaps
+from ssa_fast.volume.case import CaseFiles, same_grid
+from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, without_suffix
+
+__all__ = [
+    "MEASURES",
+    "CaseScores",
+    "Evaluation",
+    "find_predictions",
+    "score_case",
+    "score_cases",
+    "score_volumes",
+    "voxel_ml",
+]
+
+MEASURES = ("dice", "precision", "recall")
+"""Properties of `Overlap` that are reported."""
+
+_SEGMENTATION_ENDING = re.compile(rf"[-_. ](?:{'|'.join(SEGMENTATION_WORDS)})$", re.IGNORECASE)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseScores:
+    """One prediction against its reference: the overlap of every target in `overlap.TARGETS`."""
+
+    name: str
+    reference: Path
+    prediction: Path
+    voxel_ml: float
+    overlaps: Mapping[str, Overlap]
+
+    def value(self, measure: str, target: str) -> float:
+        """A measure of `MEASURES` for a target of `overlap.TARGETS`, 0 to 1."""
+        return float(getattr(self.overlaps[target], measure))
+
+    def reference_ml(self, target: str) -> float:
+        """Volume of the target in the reference, in millilitres."""
+        return self.overlaps[target].reference * self.voxel_ml
+
+    def predicted_ml(self, target: str) -> float:
+        """Volume of the target in the prediction, in millilitres."""
+        return self.overlaps[target].predicted * self.voxel_ml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The scores of many cases. The statistics are over the cases scored: look at `failures` before quoting them."""
+
+    cases: tuple[CaseScores, ...]
+    failures: Mapping[str, str]  # case -> why it could not be scored, one line
+    unmatched: tuple[Path, ...]  # predictions that belong to no case given
+
+    def mean(self, measure: str, target: str) -> float:
+        """Mean over the cases scored. Raises CaseError if there are none."""
+        return statistics.fmean(self._values(measure, target))
+
+    def median(self, measure: str, target: str) -> float:
+        """Median over the cases scored. Raises CaseError if there are none."""
+        return statistics.median(self._values(measure, target))
+
+    def _values(self, measure: str, target: str) -> list[float]:
+        if not self.cases:
+            raise CaseError("no case was scored, so there is no mean or median: mend the cases that failed first")
+        return [case.value(measure, target) for case in self.cases]
+
+
+def find_predictions(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Case name -> its label maps: `CASE.nii.gz` or `CASE-seg.nii.gz` (`.nii` too), in the folder or in `CASE/`.
+
+    Two files of one case are a fact here and an error when that case is scored.
+    Raises CaseError if the folder is none, or holds no such file.
+    """
+    if not folder.is_dir():
+        raise CaseError(f"{folder}: no such folder: wanted the folder of predictions, with files like CASE.nii.gz")
+    found: dict[str, tuple[Path, ...]] = {}
+    for entry in sorted(folder.iterdir()):
+        for path in sorted(entry.iterdir()) if entry.is_dir() else [entry]:
+            if not is_nifti(path) or path.name.startswith("."):
+                continue
+            name = _SEGMENTATION_ENDING.sub("", without_suffix(path))
+            if path is entry or name == entry.name:  # CASE/CASE-t1n.nii.gz is an image
+                found[name] = (*found.get(name, ()), path)
+    if not found:
+        raise CaseError(f"{folder}: no prediction found: wanted files like CASE.nii.gz or CASE-seg.nii.gz")
+    return found
+
+
+def score_cases(predictions: Path, cases: Sequence[CaseFiles]) -> Evaluation:
+    """Every case scored against its prediction in the folder `predictions`.
+
+    A case that cannot be scored does not stop the others: it stands in `failures`, and the caller must
+    say so. A prediction without a case stands in `unmatched` and is logged as a warning.
+    Raises CaseError like `find_predictions`.
+    """
+    found = find_predictions(predictions)
+    scored: list[CaseScores] = []
+    failures: dict[str, str] = {}
+    for files in cases:
+        try:
+            scored.append(score_case(files, _one(files.name, found.get(files.name, ()), predictions)))
+        except CaseError as error:
+            failures[files.name] = str(error)
+    known = {files.name for files in cases}
+    unmatched = tuple(path for name, paths in found.items() if name not in known for path in paths)
+    for path in unmatched:
+        _log.warning("%s: a prediction without a case, not scored: give its case too, or move the file away", path)
+    return Evaluation(cases=tuple(scored), failures=failures, unmatched=unmatched)
+
+
+def score_case(files: CaseFiles, prediction: Path) -> CaseScores:
+    """The scores of the label map in `prediction` against the case's reference; its images are not read.
+
+    Raises CaseError if the case has no reference, a file cannot be read, or the two are on different grids.
+    """
+    reference = files.one("seg")
+    try:
+        return score_volumes(files.name, read_labels(reference), read_labels(prediction))
+    except CaseError as error:
+        raise CaseError(f"case {files.name}: {error}") from error
+
+
+def score_volumes(name: str, reference: Volume, prediction: Volume) -> CaseScores:
+    """The scores of one label volume against another, both in the axes of their files.
+
+    Raises CaseError if they are on different grids.
+    """
+    same_grid(prediction, reference)
+    return CaseScores(
+        name=name,
+        reference=reference.path,
+        prediction=prediction.path,
+        voxel_ml=voxel_ml(reference),
+        overlaps=overlaps(np.asarray(reference.array, dtype=np.uint8), np.asarray(prediction.array, dtype=np.uint8)),
+    )
+
+
+def voxel_ml(volume: Volume) -> float:
+    """Millilitres in one voxel: 0.001 for 1 mm."""
+    return float(abs(np.linalg.det(volume.affine[:3, :3]))) / 1000
+
+
+def _one(name: str, paths: tuple[Path, ...], folder: Path) -> Path:
+    if not paths:
+        raise CaseError(f"case {name}: no prediction in {folder}: segment the case, into {name}.nii.gz")
+    if len(paths) > 1:
+        names = " and ".join(str(path.relative_to(folder)) for path in paths)
+        raise CaseError(f"case {name}: {len(paths)} predictions ({names}) in {folder}: keep one")
+    return paths[0]

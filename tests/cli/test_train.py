@@ -1,0 +1,56 @@
+"""Folds: which cases are trained on and which are held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ssa_fast.cli.train import Splits, split_cases
+from ssa_fast.config import load_toml
+from ssa_fast.errors import ConfigError
+from ssa_fast.volume.case import CaseFiles
+
+SHIPPED = Path(__file__).resolve().parents[2] / "data" / "splits" / "brats_ssa_15.toml"
+
+
+def _cases(*names: str) -> list[CaseFiles]:
+    return [CaseFiles(name=name, folder=Path(name), found={}) for name in names]
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Path:
+    path = tmp_path / "splits.toml"
+    path.write_text('folds = [["a", "b"], ["c"]]\n')
+    return path
+
+
+def test_a_fold_is_held_out_and_the_rest_is_trained_on(splits: Path) -> None:
+    training, validation = split_cases(_cases("a", "b", "c", "d"), splits, 0)
+    assert [files.name for files in training] == ["c", "d"]
+    assert [files.name for files in validation] == ["a", "b"]
+
+
+def test_without_folds_all_cases_are_trained_on() -> None:
+    assert split_cases(_cases("a", "b"), None, None) == (_cases("a", "b"), [])
+
+
+def test_a_fold_that_there_is_not_is_refused(splits: Path) -> None:
+    with pytest.raises(ConfigError, match="has folds 0 to 1"):
+        split_cases(_cases("a", "b", "c"), splits, 2)
+
+
+def test_a_held_out_case_that_was_not_given_is_named(splits: Path) -> None:
+    with pytest.raises(ConfigError, match="holds out b, not among the cases given"):
+        split_cases(_cases("a", "c"), splits, 0)
+
+
+def test_a_case_may_be_in_one_fold_only() -> None:
+    with pytest.raises(ConfigError, match="case a is in two folds"):
+        Splits(folds=(("a",), ("b", "a")))
+
+
+def test_the_shipped_folds_hold_fifteen_cases_three_each() -> None:
+    folds = load_toml(Splits, SHIPPED).folds
+    assert [len(fold) for fold in folds] == [3] * 5
+    assert folds[0] == ("BraTS-SSA-00002-000", "BraTS-SSA-00047-000", "BraTS-SSA-00096-000")

@@ -1,0 +1,112 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssa_fast.files import sha256, write_json, write_whole
+
+
+def _disk_full(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_the_content_is_written_and_its_folder_made(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.bin"
+    write_whole(path, b"\x00\r\n\xff")
+    assert path.read_bytes() == b"\x00\r\n\xff"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_content_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_whole(path, b"a longer old content")
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [_disk_full, _interrupted])
+def test_a_failed_write_leaves_the_old_file_and_no_partial_one(
+    step: str, failure: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", failure)
+    else:
+        monkeypatch.setattr(Path, "replace", failure)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append(path.read_bytes()))
+    write_whole(path, b"new")
+    assert seen == [b"old"]
+
+
+def test_a_partial_file_is_hidden_and_lies_in_the_folder_of_the_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "CASE-t1n.nii.gz"
+    seen: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.extend(tmp_path.iterdir()))
+    write_whole(path, b"new")
+    assert [partial.name[0] for partial in seen] == ["."]
+    assert not seen[0].name.endswith((".nii", ".nii.gz"))
+
+
+def test_writing_over_a_folder_fails_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"a\.bin"):
+        write_whole(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_comes_back_as_it_was_and_ends_in_a_line_break(tmp_path: Path) -> None:
+    value = {"dice": {"WT": 0.875, "ET": None}, "cases": ["A", "Ä"], "passes": 1}
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert text.endswith("}\n")
+
+
+def test_a_value_that_is_no_json_leaves_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"path": tmp_path})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "1\n"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_sha256_of_abc_is_that_of_the_standard() -> None:
+    # FIPS 180-2, appendix B.1
+    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@given(st.binary())
+def test_sha256_is_hexadecimal(content: bytes) -> None:
+    assert bytes.fromhex(sha256(content)) == hashlib.sha256(content).digest()

@@ -1,0 +1,95 @@
+"""Augmentation: what it may change and what it may not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ssa_fast.train import augment as module
+from ssa_fast.train.augment import augment
+from ssa_fast.train.config import AugmentConfig
+
+OFF = AugmentConfig(
+    flip=0, affine=0, noise=0, blur=0, thick_slices=0, contrast=0, gamma=0, bias_field=0, drop_modality=0
+)
+INTENSITY = ("noise", "blur", "thick_slices", "contrast", "gamma", "bias_field")
+
+
+@pytest.fixture
+def patch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 16, 20, 24, generator=generator)
+    images[:, :3] = 0  # outside the brain
+    images[:, :, :, -2:] = 0
+    labels = torch.randint(0, 4, (16, 20, 24), generator=generator) * (images[0] != 0)
+    return images, labels
+
+
+def test_all_off_changes_nothing(patch: tuple[Tensor, Tensor]) -> None:
+    images, labels = augment(*patch, OFF, np.random.default_rng(0))
+    assert torch.equal(images, patch[0])
+    assert torch.equal(labels, patch[1])
+
+
+def test_flips_move_images_and_labels_together(patch: tuple[Tensor, Tensor]) -> None:
+    images, labels = augment(*patch, dataclasses.replace(OFF, flip=1.0), np.random.default_rng(0))
+    assert torch.equal(images, patch[0].flip((1, 2, 3)))
+    assert torch.equal(labels, patch[1].flip((0, 1, 2)))
+
+
+@pytest.mark.parametrize("change", INTENSITY)
+def test_an_intensity_change_leaves_labels_and_the_outside_alone(patch: tuple[Tensor, Tensor], change: str) -> None:
+    before = patch[0].clone()
+    images, labels = augment(*patch, dataclasses.replace(OFF, **{change: 1.0}), np.random.default_rng(0))
+    outside = ~(patch[0] != 0).any(dim=0)
+    assert torch.equal(labels, patch[1])
+    assert not images[:, outside].any()
+    assert images.isfinite().all()
+    assert all(not torch.equal(after, given) for after, given in zip(images, patch[0], strict=True))
+    assert torch.equal(patch[0], before)  # the caller's patch stays as it is
+
+
+def test_a_dropped_modality_is_blank_and_the_others_are_not(patch: tuple[Tensor, Tensor]) -> None:
+    images, _ = augment(*patch, dataclasses.replace(OFF, drop_modality=1.0), np.random.default_rng(0))
+    assert sorted(bool(channel.any()) for channel in images) == [False, True, True, True]
+
+
+def test_equal_seeds_give_equal_patches(patch: tuple[Tensor, Tensor]) -> None:
+    strong = AugmentConfig(noise=1.0, blur=0.5, gamma=0.5, bias_field=0.5)
+    first, second, third = (augment(*patch, strong, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+def test_gamma_keeps_mean_and_deviation_of_the_brain(patch: tuple[Tensor, Tensor]) -> None:
+    brain = patch[0][0] != 0
+    bent = module._gamma(patch[0][0], brain, 1.7)
+    torch.testing.assert_close(bent[brain].mean(), patch[0][0][brain].mean(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(bent[brain].std(), patch[0][0][brain].std(), atol=1e-4, rtol=0)
+
+
+def test_blur_keeps_a_constant_and_spreads_a_point() -> None:
+    blurred = module._blur(torch.ones(15, 15, 15), 1.0)
+    assert blurred[7, 7, 7] == pytest.approx(1, abs=1e-5)
+    point = torch.zeros(15, 15, 15)
+    point[7, 7, 7] = 1
+    spread = module._blur(point, 1.0)
+    assert float(spread.sum()) == pytest.approx(1, abs=1e-4)
+    variance = sum(float(spread[7 + step].sum()) * step**2 for step in range(-7, 8))
+    assert variance == pytest.approx(1.0, rel=0.1)  # of a Gaussian of 1 voxel, cut at 2.5
+
+
+def test_thick_slices_blur_one_axis_only() -> None:
+    along = torch.arange(16.0).view(16, 1, 1).expand(16, 16, 16)
+    same = module._thick_slices(along.transpose(0, 1).contiguous(), axis=0, thickness=4)
+    torch.testing.assert_close(same, along.transpose(0, 1))
+    assert not torch.equal(module._thick_slices(along, axis=0, thickness=4), along)
+
+
+def test_an_empty_patch_passes_through() -> None:
+    images, labels = torch.zeros(4, 16, 16, 16), torch.zeros(16, 16, 16, dtype=torch.int64)
+    assert not augment(images, labels, AugmentConfig(noise=1.0), np.random.default_rng(0))[0].any()

@@ -1,0 +1,147 @@
+"""The training loop: it learns, it resumes as if it had never stopped, it refuses what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from ssa_fast.errors import CheckpointError, ConfigError
+from ssa_fast.model.checkpoint import load_checkpoint, network_of
+from ssa_fast.train import loop
+from ssa_fast.train.config import AugmentConfig, TrainConfig
+from ssa_fast.train.loop import Progress, train
+from ssa_fast.volume.case import CaseFiles, find_cases
+from tests.cases import write_case
+
+MILD = AugmentConfig(affine=0.2, noise=0.2, blur=0.0, thick_slices=0.0, gamma=0.0, bias_field=0.0, drop_modality=0.0)
+SHORT = TrainConfig(
+    patch=(16, 16, 32),
+    steps=6,
+    warmup_steps=2,
+    report_every=2,
+    checkpoint_every=3,
+    validate_every=4,
+    precision="float32",
+    augment=MILD,
+)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
+    folder = tmp_path_factory.mktemp("cases")
+    for number in range(2):
+        write_case(folder, f"Case-{number}", seed=number, shape=(32, 28, 36))
+    return find_cases([folder])
+
+
+def _run(config: TrainConfig, cases: list[CaseFiles], out: Path) -> list[Progress]:
+    reports: list[Progress] = []
+    train(config, cases[:1], cases[1:], out, reports.append)
+    return reports
+
+
+def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[CaseFiles], tmp_path: Path) -> None:
+    reports = _run(SHORT, cases, tmp_path)
+    assert [report.step for report in reports] == [2, 4, 6]
+    assert [report.dice is not None for report in reports] == [False, True, True]
+    assert reports[-1].dice is not None
+    assert set(reports[-1].dice) == {"NCR", "ED", "ET", "WT", "TC"}
+    assert reports[-1].seconds_left == 0
+    assert all(report.patches_per_second > 0 for report in reports)
+    checkpoint = load_checkpoint(tmp_path / loop.LAST)
+    assert checkpoint.spec.trained_on == "Case-0"
+    assert checkpoint.facts["step"] == 6
+    assert json.loads((tmp_path / "history.json").read_text()) == checkpoint.facts["history"]
+    network_of(checkpoint)
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(SHORT, cases, tmp_path / "whole")
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(SHORT, cases[:1], cases[1:], tmp_path / "broken", stop)
+    assert load_checkpoint(tmp_path / "broken" / loop.LAST).facts["step"] == 4
+    assert [report.step for report in _run(SHORT, cases, tmp_path / "broken")] == [6]
+    whole, broken = (load_checkpoint(tmp_path / name / loop.LAST) for name in ("whole", "broken"))
+    assert whole.tensors.keys() == broken.tensors.keys()
+    for name, tensor in whole.tensors.items():
+        torch.testing.assert_close(broken.tensors[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_finished_run_is_not_run_again(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path)
+    assert _run(SHORT, cases, tmp_path) == []
+
+
+def test_more_steps_may_be_asked_for_but_no_other_change(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path)
+    assert [report.step for report in _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)] == [8]
+    with pytest.raises(CheckpointError, match="was trained with another learning_rate, augment"):
+        _run(dataclasses.replace(SHORT, learning_rate=0.1, augment=AugmentConfig()), cases, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_network_learns_one_case(cases: list[CaseFiles], tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        SHORT, steps=80, report_every=20, validate_every=80, learning_rate=3e-3, ema_decay=0.8, tumor_share=1.0
+    )
+    bright = _with_bright_tumor(cases[0], tmp_path / "bright")
+    reports: list[Progress] = []
+    train(config, [bright], [bright], tmp_path / "run", reports.append)
+    assert reports[-1].loss < 0.5 * reports[0].loss
+    assert reports[-1].dice is not None
+    assert reports[-1].dice["WT"] > 0.7
+
+
+def _with_bright_tumor(files: CaseFiles, folder: Path) -> CaseFiles:
+    """A copy of a synthetic case whose tumor can be told from its brain in every modality."""
+    reference = np.asarray(nibabel.load(files.one("seg")).dataobj).astype(np.float64)
+    for kind, (path,) in files.found.items():
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj)
+        brighter = values + (800 * reference if kind != "seg" else 0)
+        (folder / files.name).mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(brighter.astype(values.dtype), image.affine), folder / files.name / path.name)
+    return find_cases([folder])[0]
+
+
+def test_training_without_cases_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no case is left"):
+        train(SHORT, [], [], tmp_path, lambda progress: None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU: fp16 is fine")
+def test_fp16_on_a_cpu_is_refused(cases: list[CaseFiles], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a CUDA GPU"):
+        _run(dataclasses.replace(SHORT, precision="fp16"), cases, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [loop._learning_rate(config, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == 1
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_in_its_own_precision(cases: list[CaseFiles], tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    assert _run(dataclasses.replace(SHORT, precision="auto"), cases, tmp_path)[-1].step == 6

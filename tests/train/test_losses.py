@@ -1,0 +1,51 @@
+"""The loss, held against its definition in plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ssa_fast.train.losses import dice_and_cross_entropy, soft_dice_loss
+
+
+def _batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 4, 3, 4, 5, generator=generator)
+    return logits, torch.randint(0, 4, (2, 3, 4, 5), generator=generator)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_loss_is_its_definition(seed: int) -> None:
+    logits, labels = _batch(seed)
+    probabilities = np.exp(logits.double().numpy())
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    wanted = labels.numpy()
+    picked = np.take_along_axis(probabilities, wanted[:, None], axis=1)
+    dice = []
+    for label in (1, 2, 3):
+        both = (probabilities[:, label] * (wanted == label)).sum()
+        dice.append((2 * both + 1) / (probabilities[:, label].sum() + (wanted == label).sum() + 1))
+    expected = -np.log(picked).mean() + 1 - np.mean(dice)
+    assert float(dice_and_cross_entropy(logits, labels)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_sure_and_right_answer_costs_nothing_and_a_wrong_one_much() -> None:
+    _, labels = _batch(0)
+    right = 50 * torch.nn.functional.one_hot(labels, 4).movedim(-1, 1).float()
+    assert float(dice_and_cross_entropy(right, labels)) == pytest.approx(0, abs=1e-4)
+    assert float(dice_and_cross_entropy(right.roll(1, dims=1), labels)) > 10
+
+
+def test_a_label_that_is_absent_and_not_predicted_costs_nothing() -> None:
+    labels = torch.zeros(1, 4, 4, 4, dtype=torch.int64)
+    probabilities = torch.zeros(1, 4, 4, 4, 4)
+    probabilities[:, 0] = 1
+    assert float(soft_dice_loss(probabilities, labels)) == 0
+
+
+def test_half_precision_logits_are_summed_in_float32() -> None:
+    logits, labels = _batch(0)
+    reduced = dice_and_cross_entropy(logits.bfloat16(), labels)
+    assert reduced.dtype == torch.float32
+    assert float(reduced) == pytest.approx(float(dice_and_cross_entropy(logits, labels)), rel=0.02)
