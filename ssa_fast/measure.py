@@ -16,7 +16,7 @@ from ssa_fast.errors import ConfigError
 
 __all__ = ["Stages", "machine_line", "paired_ratio", "peak_memory_bytes"]
 
-_QUOTED_PACKAGES = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+_QUOTED_PACKAGES = ("ssa-fast", "numpy", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
 
 @dataclass

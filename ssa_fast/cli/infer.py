@@ -82,7 +82,8 @@ def command(
 def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
     head = f"[{place}/{count}] {outcome.name}"
     if outcome.segmentation is None:
-        click.echo(f"{head}: {outcome.error}", err=True)
+        message = str(outcome.error)
+        click.echo(f"[{place}/{count}] {message}" if outcome.name in message else f"{head}: {message}", err=True)
         return
     stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
     volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())

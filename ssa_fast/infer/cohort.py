@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ssa_fast
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import SsaFastError
 from ssa_fast.files import write_json
@@ -59,6 +58,5 @@ def _record(segmentation: Segmentation, stages: Stages, bundle: str) -> dict[str
         "plan": to_mapping(segmentation.plan),
         "seconds": {stage: round(seconds, 4) for stage, seconds in stages.seconds.items()},
         "bundle_sha256": bundle,
-        "ssa_fast": ssa_fast.__version__,
         "machine": machine_line(str(segmentation.device)),
     }

@@ -21,6 +21,7 @@ SUFFIXES = (".nii.gz", ".nii")
 Header: TypeAlias = nibabel.Nifti1Header  # Nifti2Header inherits from it
 
 _NIFTI1_HEADER_BYTES, _NIFTI2_HEADER_BYTES = 348, 540
+_GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDERS = ("<i4", ">i4")
 _GZIP_ERRORS = (OSError, cast(type[Exception], isal_zlib.IsalError))  # its stub types the class as an instance
 
@@ -121,12 +122,14 @@ def _decompressed(path: Path) -> bytes:
         raise CaseError(f"{path}: the file is empty (0 bytes): copy it again")
     if not path.name.lower().endswith(".gz"):
         return content
+    if not content.startswith(_GZIP_MAGIC):
+        raise CaseError(f"{path}: not a gzip file (it begins with {content[:4]!r}): copy it again, or name it .nii")
     try:
         plain: bytes = igzip.decompress(content)
     except EOFError as error:
         raise CaseError(f"{path}: the gzip stream is cut off after {len(content)} bytes: copy it again") from error
     except _GZIP_ERRORS as error:
-        raise CaseError(f"{path}: not a gzip file, or a damaged one ({error}): copy it again") from error
+        raise CaseError(f"{path}: the gzip stream is damaged ({error}): copy it again") from error
     return plain
 
 
