@@ -47,6 +47,7 @@ class Splits:
 @click.option("--batch", type=int, help="Patches a step.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Arithmetic of the network.")
 @click.option("--seed", type=int, help="Of everything random.")
+@click.option("--from", "start", type=PATH, metavar="CHECKPOINT", help="Begin with the weights of another run.")
 @click.option(
     "--splits", type=PATH, metavar="FILE.toml", help="Folds by case names, such as data/splits/brats_ssa_15.toml."
 )
@@ -55,6 +56,7 @@ def command(
     cases: tuple[Path, ...],
     out: Path,
     config_path: Path | None,
+    start: Path | None,
     splits: Path | None,
     fold: int | None,
     **changes: Any,
@@ -65,6 +67,7 @@ def command(
     bundle of the checkpoint. On a CPU the lite network takes about a second a step, so an hour for 3,000.
     """
     try:
+        from ssa_fast.model.checkpoint import load_checkpoint
         from ssa_fast.train.config import TrainConfig
         from ssa_fast.train.loop import train
     except ImportError as error:
@@ -73,7 +76,7 @@ def command(
     training, validation = split_cases(find_cases(cases), splits, fold)
     click.echo(f"training on {len(training)} cases, validating on {len(validation)}, network {config.preset}")
     signal.signal(signal.SIGTERM, _interrupt)  # a batch system's way of stopping a job: save as on Ctrl-C
-    path = train(config, training, validation, out, _print_progress)
+    path = train(config, training, validation, out, _print_progress, load_checkpoint(start) if start else None)
     click.echo(f"wrote {path}; next: ssa-fast export {path} --out {config.preset}.onnx")
 
 

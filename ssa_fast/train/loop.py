@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,87 +56,137 @@ def train(
     validation: Sequence[CaseFiles],
     out: Path,
     on_progress: Callable[[Progress], None],
+    start: Checkpoint | None = None,
 ) -> Path:
     """Train, or go on from `out/last.safetensors` if it is there, and return that checkpoint.
 
     It holds the last weights, their running average (which validation and export use) and the optimizer, is
     written every `checkpoint_every` steps and when the run is interrupted. Each step draws its
-    patches from its own random stream, so a resumed run trains as one that never stopped.
+    patches from its own random stream, so a resumed run trains as one that never stopped. A new run begins with
+    the averaged weights of `start`, where one is given, else with random ones.
 
     Raises CaseError for a case that cannot be used, CheckpointError if the checkpoint is of another configuration
-    (only `steps` may differ), ConfigError for a precision that the device does not have or without cases.
+    (only `steps` may differ) or `start` is of another network, ConfigError for a precision that the device does
+    not have or without cases.
     """
     if not training:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = _autocast_dtype(config, device)
-    is_cpu = device.type == "cpu"
-    layout = torch.channels_last_3d if is_cpu or dtype != torch.float32 else torch.contiguous_format
-    torch.manual_seed(config.seed)
-    network = UNet(config.network).to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    averaged = UNet(config.network).to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    averaged.load_state_dict(network.state_dict())
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-    history: list[dict[str, Any]] = []
-    step = 0
-    if (out / LAST).exists():
-        step, history = _resume(out / LAST, config, network, averaged, optimizer, scaler)
-
+    layout = torch.contiguous_format
+    if device.type == "cpu" or dtype != torch.float32:
+        layout = torch.channels_last_3d
+    run = _begin(config, out / LAST, start, device, layout)
+    if run.step >= config.steps:
+        return out / LAST
     cases = [load_training_case(files) for files in training]
     held_out = [files for files in validation if files.reference is not None]
-    names = [case.name for case in cases]
-
-    def save() -> None:
-        spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=" ".join(names))
-        facts = {"config": to_mapping(config), "step": step, "history": history, "scaler": scaler.state_dict()}
-        save_checkpoint(out / LAST, Checkpoint(spec=spec, tensors=_tensors(network, averaged, optimizer), facts=facts))
-        write_json(out / _HISTORY, history)
-
     losses: list[Tensor] = []
-    reported_at, since = step, time.perf_counter()
+    reported_at, since = run.step, time.perf_counter()
     try:
-        while step < config.steps:
-            patches, labels = _draw_batch(cases, config, step)
+        while run.step < config.steps:
+            patches, labels = _draw_batch(cases, config, run.step)
             patches = patches.to(device, memory_format=layout, non_blocking=True)  # (N, C, X, Y, Z)
             labels = labels.to(device, non_blocking=True)  # (N, X, Y, Z)
-            for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(config, step)
+            rate = _learning_rate(config, run.step)
+            for group in run.optimizer.param_groups:
+                group["lr"] = rate
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                logits = network(patches)  # (N, K, X, Y, Z)
+                logits = run.network(patches)  # (N, K, X, Y, Z)
             loss = dice_and_cross_entropy(logits, labels)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
-            scaler.step(optimizer)
-            scaler.update()
-            _average(averaged, network, config.ema_decay, step)
+            run.optimizer.zero_grad(set_to_none=True)
+            run.scaler.scale(loss).backward()
+            run.scaler.unscale_(run.optimizer)
+            torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.gradient_clip)
+            run.scaler.step(run.optimizer)
+            run.scaler.update()
+            _average(run.averaged, run.network, config.ema_decay, run.step)
             losses.append(loss.detach())
-            step += 1
+            run.step += 1
 
-            is_validation = bool(held_out) and (step % config.validate_every == 0 or step == config.steps)
-            if step % config.report_every == 0 or is_validation or step == config.steps:
-                mean_loss = float(torch.stack(losses).mean())
-                pace = (step - reported_at) / (time.perf_counter() - since)  # steps a second
+            is_last = run.step == config.steps
+            is_validation = bool(held_out) and (run.step % config.validate_every == 0 or is_last)
+            if run.step % config.report_every == 0 or is_validation or is_last:
+                pace = (run.step - reported_at) / (time.perf_counter() - since)  # steps a second
                 progress = Progress(
-                    step=step,
+                    step=run.step,
                     steps=config.steps,
-                    loss=mean_loss,
-                    learning_rate=_learning_rate(config, step - 1),
+                    loss=float(torch.stack(losses).mean()),
+                    learning_rate=rate,
                     patches_per_second=pace * config.batch,
-                    seconds_left=(config.steps - step) / pace,
-                    dice=_validate(averaged, config, held_out, device) if is_validation else None,
+                    seconds_left=(config.steps - run.step) / pace,
+                    dice=_validate(run.averaged, config, held_out, device) if is_validation else None,
                 )
-                history.append(dataclasses.asdict(progress))
+                run.history.append(dataclasses.asdict(progress))
                 on_progress(progress)
                 losses.clear()
-                reported_at, since = step, time.perf_counter()
-            if step % config.checkpoint_every == 0:
-                save()
+                reported_at, since = run.step, time.perf_counter()
+            if run.step % config.checkpoint_every == 0:
+                _save(run, config, cases, out)
     finally:
-        save()  # also when interrupted: nothing that was learned is lost
+        _save(run, config, cases, out)  # also when interrupted: nothing that was learned is lost
     return out / LAST
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """All that changes while a network is trained."""
+
+    network: UNet
+    averaged: UNet
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    started_from: str = ""  # fingerprint of the checkpoint that the first weights came from
+
+
+def _begin(
+    config: TrainConfig, last: Path, start: Checkpoint | None, device: torch.device, layout: torch.memory_format
+) -> _Run:
+    """A new run, with the weights of `start` if there is one, or the run that `last` holds."""
+    torch.manual_seed(config.seed)
+    network = UNet(config.network)
+    started_from = _load_start(start, network, config) if start is not None else ""
+    averaged = UNet(config.network)
+    averaged.load_state_dict(network.state_dict())
+    for either in (network, averaged):
+        either.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    run = _Run(
+        network=network,
+        averaged=averaged,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+        scaler=torch.amp.GradScaler(device.type, enabled=_autocast_dtype(config, device) == torch.float16),
+        started_from=started_from,
+    )
+    if last.exists():
+        _resume(last, config, run)
+    return run
+
+
+def _save(run: _Run, config: TrainConfig, cases: Sequence[TrainingCase], out: Path) -> None:
+    names = " ".join(case.name for case in cases)
+    spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=names)
+    facts = {
+        "config": to_mapping(config),
+        "step": run.step,
+        "history": run.history,
+        "scaler": run.scaler.state_dict(),
+        "started_from": run.started_from,
+    }
+    save_checkpoint(out / LAST, Checkpoint(spec=spec, tensors=_tensors(run), facts=facts))
+    write_json(out / _HISTORY, run.history)
+
+
+def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> str:
+    """Load the averaged weights of another run, and return its fingerprint."""
+    if start.spec.network != config.network:
+        raise CheckpointError(
+            f"checkpoint '{start.spec.name}' holds {start.spec.network}, this run trains {config.network}: "
+            "give the same preset and norm"
+        )
+    network.load_state_dict(network_of(start).state_dict())
+    return start.sha256
 
 
 def _draw_batch(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:
@@ -200,39 +250,32 @@ def _autocast_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has_bf16 and config.precision != "fp16" else torch.float16
 
 
-def _tensors(network: UNet, averaged: UNet, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
-    for place, values in optimizer.state_dict()["state"].items():
+def _tensors(run: _Run) -> dict[str, Tensor]:
+    tensors = {f"network.{name}": tensor for name, tensor in run.network.state_dict().items()}
+    tensors |= {f"averaged.{name}": tensor for name, tensor in run.averaged.state_dict().items()}
+    for place, values in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{place}.{key}": tensor for key, tensor in values.items()}
     return tensors
 
 
-def _resume(
-    path: Path,
-    config: TrainConfig,
-    network: UNet,
-    averaged: UNet,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-) -> tuple[int, list[dict[str, Any]]]:
-    """Load the checkpoint into all four, and return its step and history."""
+def _resume(path: Path, config: TrainConfig, run: _Run) -> None:
+    """Put the run back to where its checkpoint was written."""
     checkpoint = load_checkpoint(path)
     saved = from_mapping(TrainConfig, checkpoint.facts["config"], where=str(path))
     if dataclasses.replace(saved, steps=config.steps) != config:
-        changed = [
-            key for key, value in to_mapping(saved).items() if value != to_mapping(config)[key] and key != "steps"
-        ]
+        wanted = to_mapping(config)
+        changed = [key for key, value in to_mapping(saved).items() if value != wanted[key] and key != "steps"]
         raise CheckpointError(
             f"{path}: was trained with another {', '.join(changed)}: give the same configuration, or another --out"
         )
-    network.load_state_dict(network_of(checkpoint, "network").state_dict())
-    averaged.load_state_dict(network_of(checkpoint).state_dict())
+    run.network.load_state_dict(network_of(checkpoint, "network").state_dict())
+    run.averaged.load_state_dict(network_of(checkpoint).state_dict())
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in checkpoint.tensors.items():
         if name.startswith("optimizer."):
             _, place, key = name.split(".")
             state.setdefault(int(place), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    scaler.load_state_dict(checkpoint.facts["scaler"])
-    return checkpoint.facts["step"], checkpoint.facts["history"]
+    run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    run.scaler.load_state_dict(checkpoint.facts["scaler"])
+    run.step, run.history = checkpoint.facts["step"], checkpoint.facts["history"]
+    run.started_from = checkpoint.facts["started_from"]
