@@ -93,14 +93,13 @@ def overlay_figure(files: CaseFiles, prediction: Path) -> Figure:
 
 
 def tumour_slice(labels: LabelArray, brain: BoolArray) -> int:
-    """The axial slice with most foreground, the lowest of equals; of no foreground, the brain's middle slice.
+    """The axial slice with most foreground, of equals the middle one; of no foreground, the brain's middle slice.
 
     Both are (X, Y, Z) in RAS axes.
     """
-    if labels.any():
-        return int(np.count_nonzero(labels, axis=(0, 1)).argmax())
-    inside = np.flatnonzero(brain.any(axis=(0, 1)))
-    return int(inside[len(inside) // 2])
+    area = np.count_nonzero(labels, axis=(0, 1))
+    best = np.flatnonzero(area == area.max() if area.any() else brain.any(axis=(0, 1)))
+    return int(best[len(best) // 2])
 
 
 def radiological(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

@@ -114,8 +114,12 @@ BAD_INPUTS = [
         _with_bytes("t1n", lambda content: content[: len(content) // 2]),
         (T1N, r"cut off after \d+ bytes", "copy it again"),
     ),
-    Bad("flipped bytes", _with_bytes("t1c", _flip_the_middle), (T1C, "a damaged one", "copy it again")),
-    Bad("text", _with_bytes("t1n", lambda _: b"no image at all\n"), (T1N, "not a gzip file", "copy it again")),
+    Bad("flipped bytes", _with_bytes("t1c", _flip_the_middle), (T1C, "the gzip stream is damaged", "copy it again")),
+    Bad(
+        "text",
+        _with_bytes("t1n", lambda _: b"no image at all\n"),
+        (T1N, r"not a gzip file \(it begins with b'no i'\)", "copy it again"),
+    ),
     Bad(
         "gzip of text",
         _with_bytes("t2w", lambda _: igzip.compress(b"no image at all\n" * 100)),
