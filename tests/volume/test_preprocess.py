@@ -73,10 +73,10 @@ class TestZScore:
 class TestCropToBrain:
     def test_the_box_holds_every_voxel_that_is_not_zero_in_some_modality(self) -> None:
         arrays = [np.zeros(SHAPE) for _ in MODALITIES]
-        # each modality has its own two voxels; the last one's are negative
+        # each modality has two voxels of its own, one of them negative
         for number, array in enumerate(arrays):
             array[3 + number, 4, 5] = 10 + number
-            array[5, 5 + number, 5 + 2 * number] = -1 if number == 3 else 5
+            array[5, 5 + number, 5 + 2 * number] = -1
         brain = crop_to_brain(_case(*arrays))
         assert brain.box == Box((3, 4, 5), (7, 9, 12))
         assert brain.array.shape == (4, 4, 5, 7)
