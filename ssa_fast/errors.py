@@ -9,6 +9,7 @@
     ├── ParityError          two runs of one network differ by more than is allowed    (ValueError)
     ├── BackendUnavailable   a backend's library is missing or unfit for this machine  (ImportError)
     ├── BudgetError          a case does not fit the memory that was granted           (MemoryError)
+    ├── NumericsError        a network or its training gave NaN or infinity            (ArithmeticError)
     └── CohortError          some cases of many failed; the others are done            (RuntimeError)
 
 A message is one line: what was seen, where, what was wanted, what to do.
@@ -22,6 +23,7 @@ __all__ = [
     "CheckpointError",
     "CohortError",
     "ConfigError",
+    "NumericsError",
     "ParityError",
     "ShapeError",
     "SsaFastError",
@@ -62,6 +64,10 @@ class BackendUnavailable(SsaFastError, ImportError):
 
 class BudgetError(SsaFastError, MemoryError):
     """A case does not fit the memory that was granted."""
+
+
+class NumericsError(SsaFastError, ArithmeticError):
+    """A network or its training gave NaN or infinity."""
 
 
 class CohortError(SsaFastError, RuntimeError):

@@ -12,6 +12,7 @@ from ssa_fast.backends import BACKENDS, choose_backend, open_backend
 from ssa_fast.cli.options import FOLDER, cases_argument, chosen_cases, modality_options
 from ssa_fast.errors import CohortError
 from ssa_fast.infer.cohort import Outcome, segment_cohort
+from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import peak_memory_bytes
 from ssa_fast.model.bundle import read_bundle
@@ -62,21 +63,27 @@ def command(
         backend, loaded, "bf16" if precision == "bf16" else "float32" if precision == "float32" else "auto"
     )
     click.echo(f"network {loaded.spec.name} by {opened.device}")
-    outcomes = []
-    for outcome in segment_cohort(Segmenter(opened), found, out, loaded.sha256):
-        outcomes.append(outcome)
-        _print_outcome(outcome, len(outcomes), len(found))
+    seconds, failed = [], []
+    for place, outcome in enumerate(segment_cohort(Segmenter(opened), found, out, loaded.sha256, _print_plan), start=1):
+        _print_outcome(outcome, place, len(found))
+        if outcome.error is None:  # the outcome itself, with its labels, is let go
+            seconds.append(sum(outcome.seconds.values()))
+        else:
+            failed.append(outcome.name)
     opened.close()
-    done = [outcome for outcome in outcomes if outcome.error is None]
-    if done:
-        median = statistics.median(sum(outcome.seconds.values()) for outcome in done)
+    if seconds:
+        median = statistics.median(seconds)
         click.echo(
-            f"{len(done)} of {len(found)} cases in {out}: median {median:.2f} s a case, "
+            f"{len(seconds)} of {len(found)} cases in {out}: median {median:.2f} s a case, "
             f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
         )
-    failed = [outcome.name for outcome in outcomes if outcome.error is not None]
     if failed:
         raise CohortError(f"{len(failed)} of {len(found)} cases failed: {', '.join(failed)} (each has its line above)")
+
+
+def _print_plan(name: str, plan: Plan) -> None:
+    click.echo(f"{name}: {plan}")
+    sys.stdout.flush()
 
 
 def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
@@ -87,6 +94,5 @@ def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
         return
     stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
     volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())
-    click.echo(f"{head}: {outcome.segmentation.plan}")
-    click.echo(f"    {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
+    click.echo(f"{head}: {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
     sys.stdout.flush()

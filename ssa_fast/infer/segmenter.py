@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +62,17 @@ class Segmenter:
         budget = hardware.usable_memory_bytes() if self._budget_bytes is None else self._budget_bytes
         return plan_case(brain.box.shape, self.backend.spec, budget)
 
-    def segment(self, case: Case) -> Segmentation:
-        """The segmentation of a case.
+    def segment(self, case: Case, on_plan: Callable[[Plan], None] | None = None) -> Segmentation:
+        """The segmentation of a case; `on_plan` hears of the plan before the network runs.
 
-        Raises CaseError for a case with nothing to normalize, BudgetError like `plan`.
+        Raises CaseError for a case with nothing to normalize, BudgetError like `plan`, NumericsError for NaN.
         """
         stages = Stages()
         with stages.measure("prepare"):
             brain = crop_to_brain(case)
             plan = self.plan(brain)
+            if on_plan is not None:
+                on_plan(plan)
             windows, inner = pad_brain(brain, self.backend.spec.divisor)  # (1, C, X, Y, Z)
         with stages.measure("network"):
             logits = self.backend.logits(windows)[0]  # (K, X, Y, Z)

@@ -71,6 +71,8 @@ class TrainConfig:
             raise ConfigError("batch, steps and the three intervals must be 1 or more, warmup_steps 0 or more")
         if not (self.learning_rate > 0 and self.gradient_clip > 0 and self.weight_decay >= 0):
             raise ConfigError("learning_rate and gradient_clip must be above 0, weight_decay 0 or more")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
         if not (0 <= self.ema_decay < 1 and 0 <= self.tumor_share <= 1):
             raise ConfigError("ema_decay must be in [0, 1) and tumor_share in [0, 1]")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ssa_fast import hardware
 from ssa_fast.backends.pytorch import PytorchBackend
 from ssa_fast.config import from_mapping, to_mapping
-from ssa_fast.errors import CheckpointError, ConfigError
+from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.files import write_json
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.metrics.overlap import overlaps
@@ -67,7 +67,7 @@ def train(
 
     Raises CaseError for a case that cannot be used, CheckpointError if the checkpoint is of another configuration
     (only `steps` may differ) or `start` is of another network, ConfigError for a precision that the device does
-    not have or without cases.
+    not have, without cases, or for a held-out case that `start` has seen, NumericsError if the loss diverges.
     """
     if not training:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
@@ -76,7 +76,10 @@ def train(
     layout = torch.contiguous_format
     if device.type == "cpu" or dtype != torch.float32:
         layout = torch.channels_last_3d
+    names = [files.name for files in training]
+    _refuse_a_leak(start, validation)
     run = _begin(config, out / LAST, start, device, layout)
+    run.claim(names, out / LAST)
     if run.step >= config.steps:
         return out / LAST
     cases = [load_training_case(files) for files in training]
@@ -108,6 +111,7 @@ def train(
             is_validation = bool(held_out) and (run.step % config.validate_every == 0 or is_last)
             if run.step % config.report_every == 0 or is_validation or is_last:
                 pace = (run.step - reported_at) / (time.perf_counter() - since)  # steps a second
+                _check_finite(loss, run.step)
                 progress = Progress(
                     step=run.step,
                     steps=config.steps,
@@ -121,10 +125,13 @@ def train(
                 on_progress(progress)
                 losses.clear()
                 reported_at, since = run.step, time.perf_counter()
-            if run.step % config.checkpoint_every == 0:
-                _save(run, config, cases, out)
-    finally:
-        _save(run, config, cases, out)  # also when interrupted: nothing that was learned is lost
+            if run.step % config.checkpoint_every == 0 and run.step < config.steps:
+                _check_finite(loss, run.step)
+                _save(run, config, out)
+    except KeyboardInterrupt:
+        _save(run, config, out)  # nothing that was learned is lost
+        raise
+    _save(run, config, out)
     return out / LAST
 
 
@@ -139,6 +146,17 @@ class _Run:
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     started_from: str = ""  # fingerprint of the checkpoint that the first weights came from
+    earlier_cases: tuple[str, ...] = ()  # that those weights had been trained on
+    cases: tuple[str, ...] = ()  # that this run is trained on; empty until it is claimed
+
+    def claim(self, names: Sequence[str], path: Path) -> None:
+        """Raises CheckpointError if the run was begun on other cases than `names`: its scores would be leaks."""
+        if self.cases and set(self.cases) != set(names):
+            raise CheckpointError(
+                f"{path}: was trained on {len(self.cases)} other cases than the {len(names)} given: "
+                "give the same cases and fold, or another --out"
+            )
+        self.cases = tuple(names)
 
 
 def _begin(
@@ -158,14 +176,19 @@ def _begin(
         optimizer=torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=_autocast_dtype(config, device) == torch.float16),
         started_from=started_from,
+        earlier_cases=tuple(start.spec.trained_on.split()) if start is not None else (),
     )
     if last.exists():
         _resume(last, config, run)
+        if start is not None and run.started_from != started_from:
+            raise CheckpointError(
+                f"{last}: did not begin with the checkpoint given: leave --from out, or another --out"
+            )
     return run
 
 
-def _save(run: _Run, config: TrainConfig, cases: Sequence[TrainingCase], out: Path) -> None:
-    names = " ".join(case.name for case in cases)
+def _save(run: _Run, config: TrainConfig, out: Path) -> None:
+    names = " ".join(sorted({*run.earlier_cases, *run.cases}))
     spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=names)
     facts = {
         "config": to_mapping(config),
@@ -173,9 +196,27 @@ def _save(run: _Run, config: TrainConfig, cases: Sequence[TrainingCase], out: Pa
         "history": run.history,
         "scaler": run.scaler.state_dict(),
         "started_from": run.started_from,
+        "earlier_cases": run.earlier_cases,
+        "cases": run.cases,
     }
     save_checkpoint(out / LAST, Checkpoint(spec=spec, tensors=_tensors(run), facts=facts))
     write_json(out / _HISTORY, run.history)
+
+
+def _check_finite(loss: Tensor, step: int) -> None:
+    """Raises NumericsError, before anything is saved, if training has diverged."""
+    if not math.isfinite(float(loss)):
+        raise NumericsError(
+            f"the loss is {float(loss)} at step {step}: lower learning_rate; the last checkpoint is kept"
+        )
+
+
+def _refuse_a_leak(start: Checkpoint | None, validation: Sequence[CaseFiles]) -> None:
+    """Raises ConfigError if the weights to begin with were trained on a case that is to be held out now."""
+    known = set(start.spec.trained_on.split()) if start is not None else set()
+    leaked = sorted(files.name for files in validation if files.name in known)
+    if leaked:
+        raise ConfigError(f"--from: its weights were trained on {', '.join(leaked)}, held out now: take another fold")
 
 
 def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> str:
@@ -279,3 +320,4 @@ def _resume(path: Path, config: TrainConfig, run: _Run) -> None:
     run.scaler.load_state_dict(checkpoint.facts["scaler"])
     run.step, run.history = checkpoint.facts["step"], checkpoint.facts["history"]
     run.started_from = checkpoint.facts["started_from"]
+    run.earlier_cases, run.cases = tuple(checkpoint.facts["earlier_cases"]), tuple(checkpoint.facts["cases"])

@@ -96,13 +96,13 @@ def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
             for case in groups:
                 _add(cases, case)
         elif path.exists():
-            loose.append(path)
+            loose.append(path.absolute())
         else:
             raise CaseError(f"{path}: no such file or folder")
     for path in loose:
         if not is_nifti(path) or _split(path) is None:
             raise CaseError(f"{path}: its name ends in no modality: name the files with --t1n --t1c --t2w --t2f")
-    for case in _grouped(loose):
+    for case in _grouped(list(dict.fromkeys(loose))):
         _add(cases, case)
     return [cases[name] for name in sorted(cases)]
 
@@ -175,7 +175,13 @@ def _check_spacing(volume: Volume) -> None:
 
 def _cases_below(folder: Path) -> list[CaseFiles]:
     cases = []
-    for place, folders, names in os.walk(folder):
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link back up would never end
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
         cases += _grouped([path for path in files if is_nifti(path) and _split(path) is not None])
@@ -200,7 +206,7 @@ def _split(path: Path) -> tuple[str, str] | None:
     match = _LAST_WORD.match(without_suffix(path))
     if match is None or match["word"].lower() not in _WORDS:
         return None
-    return match["case"] or path.resolve().parent.name, _WORDS[match["word"].lower()]
+    return match["case"] or path.absolute().parent.name, _WORDS[match["word"].lower()]
 
 
 def _add(cases: dict[str, CaseFiles], case: CaseFiles) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -58,6 +59,12 @@ def read_volume(path: Path) -> Volume:
     try:
         image = image_class.from_bytes(content)
         shape = image.shape
+        proxy: Any = image.dataobj
+        needed = proxy.offset + math.prod(shape) * proxy.dtype.itemsize
+        if needed > len(content):  # before memory is asked for: a damaged header may claim terabytes
+            raise CaseError(
+                f"{path}: cut off, or its header is damaged: {len(content)} of {needed} bytes: copy it again"
+            )
         array = np.asanyarray(image.dataobj) if len(shape) == 3 else None
     except (OSError, ValueError, OverflowError, nibabel.filebasedimages.ImageFileError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
@@ -98,13 +105,16 @@ def read_labels(path: Path) -> Volume:
 def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
     """Write (X, Y, Z) labels as uint8 on the grid of `like`: its shape, affine, orientation and header codes.
 
-    The file appears whole or not at all, and equal labels give equal bytes. Header extensions are
-    left out, for they may hold a patient's name.
+    The file appears whole or not at all, and equal labels give equal bytes. Header extensions and
+    free text are left out, for they may hold a patient's name.
     """
     header = like.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_max"] = header["cal_min"] = 0
+    for free_text in ("aux_file", "db_name", "data_type", "intent_name"):
+        if free_text in header:  # NIfTI-2 has fewer
+            header[free_text] = b""
     header["descrip"] = b"segmentation by ssa-fast"
     header.extensions.clear()
     image_class: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image

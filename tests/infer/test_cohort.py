@@ -11,7 +11,7 @@ import numpy as np
 from ssa_fast.errors import CaseError
 from ssa_fast.infer.cohort import segment_cohort
 from ssa_fast.infer.segmenter import Segmenter
-from ssa_fast.volume.case import find_cases
+from ssa_fast.volume.case import find_cases, named_case
 from tests.cases import turned_affine, write_case
 from tests.infer.fakes import BrightnessBackend
 
@@ -50,6 +50,18 @@ def test_a_bad_case_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     assert "Case-1-t2w.nii.gz" in str(outcomes[1].error)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz"]
+
+
+def test_a_result_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
+    folder = write_case(tmp_path, "Case-0")
+    scan = folder / "scan.nii.gz"
+    (folder / "Case-0-t1n.nii.gz").rename(scan)
+    before = scan.read_bytes()
+    named = {modality: folder / f"Case-0-{modality}.nii.gz" for modality in ("t1c", "t2w", "t2f")}
+    files = named_case({"t1n": scan, **named})
+    (outcome,) = segment_cohort(Segmenter(BrightnessBackend()), [files], folder, bundle="")
+    assert "one of its own files: choose another --out" in str(outcome.error)
+    assert scan.read_bytes() == before
 
 
 def test_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssa_fast.errors import CheckpointError, ConfigError
+from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.checkpoint import load_checkpoint, network_of
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, TrainConfig
@@ -127,6 +127,30 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(cases: list[CaseF
     assert second.facts["started_from"] == first.sha256
     for name, tensor in network_of(first).state_dict().items():
         torch.testing.assert_close(network_of(second).state_dict()[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_run_is_not_gone_on_with_on_other_cases(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path)
+    with pytest.raises(CheckpointError, match="other cases"):
+        train(dataclasses.replace(SHORT, steps=8), cases[1:], cases[:1], tmp_path, lambda progress: None)
+
+
+def test_weights_that_have_seen_a_held_out_case_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path / "first")
+    first = load_checkpoint(tmp_path / "first" / loop.LAST)
+    with pytest.raises(ConfigError, match="were trained on Case-0"):
+        train(SHORT, cases[1:], cases[:1], tmp_path / "second", lambda progress: None, first)
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(SHORT, cases, tmp_path)
+    before = (tmp_path / loop.LAST).read_bytes()
+    monkeypatch.setattr(loop, "dice_and_cross_entropy", lambda logits, labels: logits.sum() * float("nan"))
+    with pytest.raises(NumericsError, match="the loss is nan at step 8"):
+        _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
+    assert (tmp_path / loop.LAST).read_bytes() == before
 
 
 def test_weights_of_another_network_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:

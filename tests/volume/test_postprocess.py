@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ssa_fast.errors import NumericsError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import Case, find_cases, read_case, read_reference
 from ssa_fast.volume.geometry import Box
@@ -28,6 +29,13 @@ from tests.cases import (
     write_case,
     write_nifti,
 )
+
+
+def test_nan_is_an_error_and_not_an_empty_map() -> None:
+    logits = np.zeros((4, 2, 2, 2), dtype=np.float32)
+    logits[2, 1, 1, 1] = np.nan
+    with pytest.raises(NumericsError, match="NaN logits"):
+        labels_from_logits(logits)
 
 
 class TestLabelsFromLogits:
