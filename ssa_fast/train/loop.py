@@ -205,9 +205,9 @@ def _save(run: _Run, config: TrainConfig, out: Path) -> None:
 
 def _check_finite(loss: Tensor, step: int) -> None:
     """Raises NumericsError, before anything is saved, if training has diverged."""
-    if not math.isfinite(float(loss)):
+    if not bool(torch.isfinite(loss.detach())):
         raise NumericsError(
-            f"the loss is {float(loss)} at step {step}: lower learning_rate; the last checkpoint is kept"
+            f"the loss is {loss.item()} at step {step}: lower learning_rate; the last checkpoint is kept"
         )
 
 
