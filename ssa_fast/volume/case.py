@@ -96,7 +96,7 @@ def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
             for case in groups:
                 _add(cases, case)
         elif path.exists():
-            loose.append(path.absolute())
+            loose.append(path.parent.resolve() / path.name)
         else:
             raise CaseError(f"{path}: no such file or folder")
     for path in loose:
@@ -206,7 +206,7 @@ def _split(path: Path) -> tuple[str, str] | None:
     match = _LAST_WORD.match(without_suffix(path))
     if match is None or match["word"].lower() not in _WORDS:
         return None
-    return match["case"] or path.absolute().parent.name, _WORDS[match["word"].lower()]
+    return match["case"] or path.parent.resolve().name, _WORDS[match["word"].lower()]
 
 
 def _add(cases: dict[str, CaseFiles], case: CaseFiles) -> None:

@@ -62,9 +62,7 @@ def read_volume(path: Path) -> Volume:
         proxy: Any = image.dataobj
         needed = proxy.offset + math.prod(shape) * proxy.dtype.itemsize
         if needed > len(content):  # before memory is asked for: a damaged header may claim terabytes
-            raise CaseError(
-                f"{path}: cut off, or its header is damaged: {len(content)} of {needed} bytes: copy it again"
-            )
+            raise OSError(f"{len(content)} of {needed} bytes")
         array = np.asanyarray(image.dataobj) if len(shape) == 3 else None
     except (OSError, ValueError, OverflowError, nibabel.filebasedimages.ImageFileError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__

@@ -171,6 +171,18 @@ class TestFindCases:
         assert _names(Path()) == ["A"]
         assert _names(*(Path(f"{modality}.nii") for modality in MODALITIES)) == ["A"]
 
+    def test_the_folder_above_is_a_case_by_its_own_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = _touch(tmp_path / "A", *(f"{modality}.nii" for modality in MODALITIES))
+        monkeypatch.chdir(_touch(folder / "notes"))
+        assert _names(Path("..")) == ["A"]
+        assert _names(*(Path("..", f"{modality}.nii") for modality in MODALITIES)) == ["A"]
+
+    def test_loose_files_given_by_a_detour_are_one_case(self, tmp_path: Path) -> None:
+        files = sorted(_touch_case(tmp_path, "A", MODALITIES).iterdir())
+        detours = [path.parent / ".." / "A" / path.name for path in files]
+        [case] = find_cases([*files[:2], *detours])
+        assert {kind: len(found) for kind, found in case.found.items()} == dict.fromkeys(MODALITIES, 1)
+
     def test_a_case_of_linked_files_bears_the_name_of_the_folder_it_is_found_in(self, tmp_path: Path) -> None:
         # as git-annex and DataLad lay out a data set: every file a link into a store of hashes
         store = _touch(tmp_path / "store", *(f"{modality}.nii" for modality in MODALITIES))

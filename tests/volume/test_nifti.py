@@ -173,6 +173,7 @@ class TestReadVolume:
         with pytest.raises(CaseError, match=r"a\.nii: damaged or cut-off NIfTI file") as caught:
             read_volume(path)
         assert "\n" not in str(caught.value)
+        assert str(caught.value).count(str(path)) == 1
 
     @pytest.mark.parametrize("length", [1, 3, 4, 347])
     def test_a_file_shorter_than_a_header_is_no_nifti(self, length: int, tmp_path: Path) -> None:
