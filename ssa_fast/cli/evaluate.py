@@ -8,7 +8,7 @@ import click
 
 import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
-from ssa_fast.errors import BackendUnavailable, CohortError
+from ssa_fast.errors import BackendUnavailable, CohortError, SsaFastError
 from ssa_fast.evaluate.report import to_json, to_text
 from ssa_fast.evaluate.scores import score_cases
 from ssa_fast.files import write_json
@@ -26,27 +26,41 @@ def command(predictions: Path, cases: tuple[Path, ...], json_path: Path | None, 
     """Score the label maps in PREDICTIONS against the references of CASES.
 
     Dice, precision and recall of labels NCR, ED, ET and of regions WT, TC (ET is both), per case, mean and median.
-    Empty against empty is 1, empty against something 0. A case that cannot be scored is named; the exit code is then 2.
+    Empty against empty is 1, empty against something 0. A case that cannot be scored or drawn is named and passed by;
+    the exit code is then 2.
     """
     found = find_cases(cases)
     evaluation = score_cases(predictions, found)
     click.echo(to_text(evaluation))
     if json_path is not None:
         write_json(json_path, to_json(evaluation, ssa_fast.__version__))
+    undrawn: list[str] = []
     if figures is not None:
         scored = {case.name: case.prediction for case in evaluation.cases}
-        _draw([files for files in found if files.name in scored], scored, figures)
-    if evaluation.failures:
-        raise CohortError(
-            f"{len(evaluation.failures)} of {len(found)} cases could not be scored: "
-            f"{', '.join(sorted(evaluation.failures))} (each has its line above)"
-        )
+        undrawn = _draw([files for files in found if files.name in scored], scored, figures)
+    troubles = {"scored": sorted(evaluation.failures), "drawn": undrawn}
+    sums = [
+        f"{len(names)} of {len(found)} cases could not be {verb}: {', '.join(names)}"
+        for verb, names in troubles.items()
+        if names
+    ]
+    if sums:
+        raise CohortError(f"{'; '.join(sums)} (each has its line above)")
 
 
-def _draw(cases: list[CaseFiles], predictions: dict[str, Path], folder: Path) -> None:
+def _draw(cases: list[CaseFiles], predictions: dict[str, Path], folder: Path) -> list[str]:
+    """Draw each case into the folder; the names of those that could not be drawn, each said with its reason."""
     try:
         from ssa_fast.evaluate.figures import draw_overlay
     except ImportError as error:
         raise BackendUnavailable(f"--figures needs 'matplotlib': pip install 'ssa-fast[report]' ({error})") from error
+    failed = []
     for files in cases:
-        click.echo(f"drew {draw_overlay(files, predictions[files.name], folder / f'{files.name}.png')}")
+        try:
+            path = draw_overlay(files, predictions[files.name], folder / f"{files.name}.png")
+        except SsaFastError as error:
+            click.echo(str(error), err=True)
+            failed.append(files.name)
+        else:
+            click.echo(f"drew {path}")
+    return failed
