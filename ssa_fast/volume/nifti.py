@@ -90,13 +90,14 @@ def read_labels(path: Path) -> Volume:
     Raises CaseError like `read_volume`, and for values that are no BraTS labels.
     """
     volume = read_volume(path)
-    values = np.unique(volume.array)
-    found = set(values.tolist())
-    if not (found <= {0, 1, 2, 3} or found <= {0, 1, 2, 4}):
-        seen = ", ".join(f"{value:g}" for value in values[:8])
+    with np.errstate(invalid="ignore"):  # a value that fits no uint8 is found by the comparison
+        labels = volume.array.astype(np.uint8)
+    is_old = bool((labels == 4).any())
+    if labels.max() > 4 or (is_old and (labels == 3).any()) or not np.array_equal(labels, volume.array):
+        seen = ", ".join(f"{value:g}" for value in np.unique(volume.array)[:8])
         raise CaseError(f"{path}: label values are {seen}: wanted 0 1 2 3 (BraTS 2023) or 0 1 2 4 (up to 2021)")
-    labels = volume.array.astype(np.uint8)
-    labels[labels == 4] = 3
+    if is_old:
+        labels[labels == 4] = 3
     return Volume(path=path, array=labels, affine=volume.affine, header=volume.header)
 
 

@@ -238,7 +238,17 @@ class TestReadLabels:
 
     @pytest.mark.parametrize(
         ("values", "seen"),
-        [([0, 5], "0, 5"), ([0, 3, 4], "0, 3, 4"), ([0, 1.5], "0, 1.5"), ([-1, 0], "-1, 0"), ([0, 255], "0, 255")],
+        [
+            ([0, 5], "0, 5"),
+            ([0, 3, 4], "0, 3, 4"),
+            ([0, 1.5], "0, 1.5"),
+            ([-1, 0], "-1, 0"),
+            ([0, 255], "0, 255"),
+            ([0, 256], "0, 256"),  # which are 0 to 3 in eight bits
+            ([-256, 259], "-256, 259"),
+            ([0, 1e30], r"0, 1e\+30"),
+            ([-1e30, 3], r"-1e\+30, 3"),
+        ],
     )
     def test_values_that_are_no_labels_are_refused_and_named(
         self, values: list[float], seen: str, tmp_path: Path
