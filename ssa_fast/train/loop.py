@@ -28,6 +28,7 @@ from ssa_fast.train.augment import augment
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case
 from ssa_fast.train.losses import dice_and_cross_entropy
+from ssa_fast.train.splits import Split
 from ssa_fast.volume.case import CaseFiles, read_case
 from ssa_fast.volume.nifti import read_labels
 
@@ -52,8 +53,7 @@ class Progress:
 
 def train(
     config: TrainConfig,
-    training: Sequence[CaseFiles],
-    validation: Sequence[CaseFiles],
+    split: Split,
     out: Path,
     on_progress: Callable[[Progress], None],
     start: Checkpoint | None = None,
@@ -69,21 +69,21 @@ def train(
     (only `steps` may differ) or `start` is of another network, ConfigError for a precision that the device does
     not have, without cases, or for a held-out case that `start` has seen, NumericsError if the loss diverges.
     """
-    if not training:
+    if not split.training:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = _autocast_dtype(config, device)
     layout = torch.contiguous_format
     if device.type == "cpu" or dtype != torch.float32:
         layout = torch.channels_last_3d
-    names = [files.name for files in training]
-    _refuse_a_leak(start, validation)
+    names = [files.name for files in split.training]
+    _refuse_a_leak(start, split.held_out)
     run = _begin(config, out / LAST, start, device, layout)
     run.claim(names, out / LAST)
     if run.step >= config.steps:
         return out / LAST
-    cases = [load_training_case(files) for files in training]
-    held_out = [files for files in validation if files.reference is not None]
+    cases = [load_training_case(files) for files in split.training]
+    held_out = [files for files in split.held_out if files.reference is not None]
     losses: list[Tensor] = []
     reported_at, since = run.step, time.perf_counter()
     try:
@@ -211,10 +211,10 @@ def _check_finite(loss: Tensor, step: int) -> None:
         )
 
 
-def _refuse_a_leak(start: Checkpoint | None, validation: Sequence[CaseFiles]) -> None:
+def _refuse_a_leak(start: Checkpoint | None, held_out: Sequence[CaseFiles]) -> None:
     """Raises ConfigError if the weights to begin with were trained on a case that is to be held out now."""
     known = set(start.spec.trained_on.split()) if start is not None else set()
-    leaked = sorted(files.name for files in validation if files.name in known)
+    leaked = sorted(files.name for files in held_out if files.name in known)
     if leaked:
         raise ConfigError(f"--from: its weights were trained on {', '.join(leaked)}, held out now: take another fold")
 

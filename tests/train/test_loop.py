@@ -16,6 +16,7 @@ from ssa_fast.model.checkpoint import load_checkpoint, network_of
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, TrainConfig
 from ssa_fast.train.loop import Progress, train
+from ssa_fast.train.splits import Split
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
 from tests.networks import tiny_checkpoint
@@ -41,9 +42,13 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
     return find_cases([folder])
 
 
+def _split(cases: list[CaseFiles]) -> Split:
+    return Split(training=cases[:1], held_out=cases[1:])
+
+
 def _run(config: TrainConfig, cases: list[CaseFiles], out: Path) -> list[Progress]:
     reports: list[Progress] = []
-    train(config, cases[:1], cases[1:], out, reports.append)
+    train(config, _split(cases), out, reports.append)
     return reports
 
 
@@ -72,7 +77,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(SHORT, cases[:1], cases[1:], tmp_path / "broken", stop)
+        train(SHORT, _split(cases), tmp_path / "broken", stop)
     assert load_checkpoint(tmp_path / "broken" / loop.LAST).facts["step"] == 4
     assert [report.step for report in _run(SHORT, cases, tmp_path / "broken")] == [6]
     whole, broken = (load_checkpoint(tmp_path / name / loop.LAST) for name in ("whole", "broken"))
@@ -100,7 +105,7 @@ def test_a_network_learns_one_case(cases: list[CaseFiles], tmp_path: Path) -> No
     )
     bright = _with_bright_tumor(cases[0], tmp_path / "bright")
     reports: list[Progress] = []
-    train(config, [bright], [bright], tmp_path / "run", reports.append)
+    train(config, Split(training=[bright], held_out=[bright]), tmp_path / "run", reports.append)
     assert reports[-1].loss < 0.85 * reports[0].loss
     assert reports[-1].dice is not None
     assert reports[-1].dice["WT"] > 0.7
@@ -122,7 +127,7 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(cases: list[CaseF
     _run(SHORT, cases, tmp_path / "first")
     first = load_checkpoint(tmp_path / "first" / loop.LAST)
     still = dataclasses.replace(SHORT, steps=1, learning_rate=1e-12, weight_decay=0.0)
-    train(still, cases[:1], [], tmp_path / "second", lambda progress: None, first)
+    train(still, Split(training=cases[:1]), tmp_path / "second", lambda progress: None, first)
     second = load_checkpoint(tmp_path / "second" / loop.LAST)
     assert second.facts["started_from"] == first.sha256
     for name, tensor in network_of(first).state_dict().items():
@@ -132,14 +137,19 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(cases: list[CaseF
 def test_a_run_is_not_gone_on_with_on_other_cases(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path)
     with pytest.raises(CheckpointError, match="other cases"):
-        train(dataclasses.replace(SHORT, steps=8), cases[1:], cases[:1], tmp_path, lambda progress: None)
+        train(
+            dataclasses.replace(SHORT, steps=8),
+            Split(training=cases[1:], held_out=cases[:1]),
+            tmp_path,
+            lambda progress: None,
+        )
 
 
 def test_weights_that_have_seen_a_held_out_case_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path / "first")
     first = load_checkpoint(tmp_path / "first" / loop.LAST)
     with pytest.raises(ConfigError, match="were trained on Case-0"):
-        train(SHORT, cases[1:], cases[:1], tmp_path / "second", lambda progress: None, first)
+        train(SHORT, Split(training=cases[1:], held_out=cases[:1]), tmp_path / "second", lambda progress: None, first)
 
 
 def test_a_diverged_run_keeps_its_last_good_checkpoint(
@@ -155,13 +165,13 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(
 
 def test_weights_of_another_network_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="give the same preset and norm"):
-        train(SHORT, cases[:1], [], tmp_path / "run", lambda progress: None, tiny_checkpoint())
+        train(SHORT, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, tiny_checkpoint())
     assert not (tmp_path / "run").exists()
 
 
 def test_training_without_cases_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no case is left"):
-        train(SHORT, [], [], tmp_path, lambda progress: None)
+        train(SHORT, Split(training=[]), tmp_path, lambda progress: None)
     assert not list(tmp_path.iterdir())
 
 

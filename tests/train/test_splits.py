@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ssa_fast.cli.train import Splits, split_cases
 from ssa_fast.config import load_toml
 from ssa_fast.errors import ConfigError
+from ssa_fast.train.splits import Split, Splits, split_cases
 from ssa_fast.volume.case import CaseFiles
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "splits" / "brats_ssa_15.toml"
@@ -26,18 +26,25 @@ def splits(tmp_path: Path) -> Path:
 
 
 def test_a_fold_is_held_out_and_the_rest_is_trained_on(splits: Path) -> None:
-    training, validation = split_cases(_cases("a", "b", "c", "d"), splits, 0)
-    assert [files.name for files in training] == ["c", "d"]
-    assert [files.name for files in validation] == ["a", "b"]
+    split = split_cases(_cases("a", "b", "c", "d"), splits, 0)
+    assert [files.name for files in split.training] == ["c", "d"]
+    assert [files.name for files in split.held_out] == ["a", "b"]
 
 
 def test_without_folds_all_cases_are_trained_on() -> None:
-    assert split_cases(_cases("a", "b"), None, None) == (_cases("a", "b"), [])
+    assert split_cases(_cases("a", "b"), None, None) == Split(training=_cases("a", "b"))
 
 
 def test_a_fold_that_there_is_not_is_refused(splits: Path) -> None:
     with pytest.raises(ConfigError, match="has folds 0 to 1"):
         split_cases(_cases("a", "b", "c"), splits, 2)
+
+
+def test_a_file_without_folds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "splits.toml"
+    path.write_text("folds = []\n")
+    with pytest.raises(ConfigError, match="holds no folds"):
+        split_cases(_cases("a"), path, 0)
 
 
 def test_a_held_out_case_that_was_not_given_is_named(splits: Path) -> None:
