@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ _WORDS = {**MODALITY_WORDS, **dict.fromkeys(SEGMENTATION_WORDS, _REFERENCE)}
 _LAST_WORD = re.compile(r"^(?:(?P<case>.*?)[-_. ])?(?P<word>[a-z0-9]+)$", re.IGNORECASE)
 _AFFINE_TOLERANCE_MM = 1e-3
 _SPACING_TOLERANCE_MM = 1e-3
+_COSINE_TOLERANCE = 1e-3  # of the angle between two axes: a shear of a quarter of a voxel over a whole head
 _READERS = 2  # threads: ISA-L lets go of the interpreter lock, and a small machine has two cores
 
 
@@ -122,7 +125,7 @@ def read_case(files: CaseFiles) -> Case:
     """The four modalities of a case, read on two threads and checked against each other.
 
     Raises CaseError for a modality that is missing, double, unreadable or all zero, for shapes or
-    affines that differ, and for voxels that are not 1 mm.
+    affines that differ, and for voxels that are not cubes of 1 mm.
     """
     paths = [files.one(modality) for modality in MODALITIES]
     try:
@@ -132,7 +135,7 @@ def read_case(files: CaseFiles) -> Case:
             same_grid(volume, volumes[0])
             if not volume.array.any():
                 raise CaseError(f"{volume.path}: every voxel of {modality} is zero: export the image again")
-        _check_spacing(volumes[0])
+        _check_voxels(volumes[0])
     except CaseError as error:
         raise CaseError(f"case {files.name}: {error}") from error
     return Case(name=files.name, volumes=volumes)
@@ -166,8 +169,17 @@ def same_grid(volume: Volume, wanted: Volume) -> None:
         )
 
 
-def _check_spacing(volume: Volume) -> None:
+def _check_voxels(volume: Volume) -> None:
+    """Raises CaseError unless voxels are cubes of 1 mm, however they are turned."""
     spacing = spacing_mm(volume.affine)
+    for one, other in combinations(range(3), 2):
+        cosine = float(volume.affine[:3, one] @ volume.affine[:3, other]) / (spacing[one] * spacing[other])
+        if abs(cosine) > _COSINE_TOLERANCE:
+            angle = math.degrees(math.acos(min(max(cosine, -1), 1)))
+            raise CaseError(
+                f"{volume.path}: voxel axes {'XYZ'[one]} and {'XYZ'[other]} stand at {angle:.4g} degrees, wanted 90: "
+                "resample the case to a grid of right angles first"
+            )
     if any(abs(edge - 1) > _SPACING_TOLERANCE_MM for edge in spacing):
         seen = " x ".join(f"{edge:.4g}" for edge in spacing)
         raise CaseError(f"{volume.path}: voxels are {seen} mm, wanted 1 x 1 x 1 mm: resample the case to 1 mm first")

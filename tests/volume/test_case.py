@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -16,7 +17,16 @@ from ssa_fast.errors import CaseError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import find_cases, named_case, read_case, read_reference, same_grid
 from ssa_fast.volume.nifti import Volume, read_volume
-from tests.cases import ORIENTATIONS, SHAPE, brain_values, tumour_labels, turned_affine, write_case, write_nifti
+from tests.cases import (
+    ORIENTATIONS,
+    SHAPE,
+    brain_values,
+    rotation,
+    tumour_labels,
+    turned_affine,
+    write_case,
+    write_nifti,
+)
 
 WORDS_2021 = ("t1", "t1ce", "t2", "flair")
 
@@ -305,6 +315,24 @@ class TestReadCase:
     @pytest.mark.parametrize("edge_mm", [0.9995, 1.0005])
     def test_voxels_of_1_mm_to_within_a_micrometre_are_read(self, edge_mm: float, tmp_path: Path) -> None:
         read_case(*find_cases([write_case(tmp_path, "A", affine=np.diag([1, 1, edge_mm, 1]))]))
+
+    @pytest.mark.parametrize("degrees", [0, 11])
+    @pytest.mark.parametrize(("one", "other"), [(0, 1), (0, 2), (1, 2)])
+    @pytest.mark.parametrize("angle", [60, 89.9, 90.1, 120])
+    def test_sheared_voxels_are_refused_even_if_every_edge_is_1_mm(
+        self, angle: float, one: int, other: int, degrees: float, tmp_path: Path
+    ) -> None:
+        sheared = np.eye(4)
+        sheared[one, other], sheared[other, other] = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        folder = write_case(tmp_path, "A", affine=rotation(degrees) @ sheared)
+        axes = f"voxel axes {'XYZ'[one]} and {'XYZ'[other]} stand at {angle:g} degrees, wanted 90: resample"
+        with pytest.raises(CaseError, match=rf"^case A: .*A-t1n\.nii\.gz: {axes}"):
+            read_case(*find_cases([folder]))
+
+    @pytest.mark.parametrize("axes", ["RAS", "LPI", "ASR"])
+    @pytest.mark.parametrize("degrees", [3, 30, 45])
+    def test_turned_voxels_are_read(self, degrees: float, axes: str, tmp_path: Path) -> None:
+        read_case(*find_cases([write_case(tmp_path, "A", affine=rotation(degrees) @ turned_affine(axes))]))
 
     def test_an_empty_reference_is_no_reason_to_refuse_a_case(self, tmp_path: Path) -> None:
         folder = write_case(tmp_path, "A")
