@@ -133,11 +133,23 @@ class TestReadVolume:
         with pytest.raises(CaseError, match=r"a\.nii: voxels are .*, wanted real numbers"):
             read_volume(path)
 
-    @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3, 1), (5, 4, 3, 2), (5, 4, 3, 1, 3)])
+    @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3, 2), (5, 4, 3, 1, 3), (5, 4, 0, 1)])
     def test_what_is_not_one_3d_volume_is_refused_with_its_shape(self, shape: tuple[int, ...], tmp_path: Path) -> None:
         path = write_nifti(tmp_path / "a.nii", np.ones(shape, dtype=np.int16))
         with pytest.raises(CaseError, match=f"shape is {re.escape(str(shape))}, wanted one 3-D volume"):
             read_volume(path)
+
+    @pytest.mark.parametrize("more", [(1,), (1, 1)])
+    @pytest.mark.parametrize("slope", [None, 0.5])
+    def test_a_volume_stored_as_a_series_of_one_is_that_volume(
+        self, slope: float | None, more: tuple[int, ...], tmp_path: Path
+    ) -> None:
+        stored = brain_values().astype(np.int16)
+        scaling = None if slope is None else (slope, 0.0)
+        path = _write_as_stored(tmp_path / "a.nii.gz", stored.reshape(*SHAPE, *more), slope_and_intercept=scaling)
+        volume = read_volume(path)
+        np.testing.assert_array_equal(volume.array, stored * (slope or 1))
+        assert volume.array.flags.f_contiguous
 
     def test_an_affine_without_inverse_is_refused(self, tmp_path: Path) -> None:
         path = _write_as_stored(tmp_path / "a.nii", np.ones((2, 2, 2), dtype=np.int16))
@@ -233,6 +245,10 @@ class TestReadLabels:
         old = np.array([[[0, 1, 2, 4]]], dtype=np.int16)
         assert read_labels(write_nifti(tmp_path / "a.nii", old)).array.tolist() == [[[0, 1, 2, 3]]]
 
+    def test_labels_stored_as_a_series_of_one_are_labels(self, tmp_path: Path) -> None:
+        path = write_nifti(tmp_path / "a.nii.gz", tumour_labels()[..., np.newaxis])
+        np.testing.assert_array_equal(read_labels(path).array, tumour_labels())
+
     def test_a_case_without_tumour_has_labels_of_0(self, tmp_path: Path) -> None:
         assert not read_labels(write_nifti(tmp_path / "a.nii", np.zeros(SHAPE, dtype=np.uint8))).array.any()
 
@@ -280,6 +296,19 @@ class TestWriteLabels:
         assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
         np.testing.assert_array_equal(image.header["pixdim"], wanted.header["pixdim"])
         assert image.header.get_xyzt_units() == ("mm", "sec")
+
+    @pytest.mark.parametrize("image_class", IMAGE_CLASSES)
+    def test_the_map_of_a_series_of_one_has_three_axes(
+        self, image_class: type[nibabel.Nifti1Image], tmp_path: Path
+    ) -> None:
+        series = brain_values().astype(np.int16)[..., np.newaxis]
+        path = _write_as_stored(tmp_path / "a.nii.gz", series, image_class=image_class)
+        write_labels(tmp_path / "b.nii.gz", tumour_labels(), read_volume(path))
+        image = nibabel.load(tmp_path / "b.nii.gz")
+        assert image.shape == SHAPE
+        assert image.header["dim"].tolist() == [3, *SHAPE, 1, 1, 1, 1]
+        np.testing.assert_array_equal(image.get_fdata(), tumour_labels())
+        np.testing.assert_array_equal(image.affine, nibabel.load(path).affine)
 
     @pytest.mark.parametrize("degrees", [0, 3])
     @pytest.mark.parametrize("axes", ORIENTATIONS[::5])
