@@ -13,13 +13,15 @@ import torch
 
 from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.checkpoint import load_checkpoint, network_of
+from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, TrainConfig
 from ssa_fast.train.loop import Progress, train
+from ssa_fast.train.run import LAST
 from ssa_fast.train.splits import Split
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
-from tests.networks import tiny_checkpoint
+from tests.networks import tiny_checkpoint, tiny_config
 
 MILD = AugmentConfig(affine=0.2, noise=0.2, blur=0.0, thick_slices=0.0, gamma=0.0, bias_field=0.0, drop_modality=0.0)
 SHORT = TrainConfig(
@@ -32,6 +34,13 @@ SHORT = TrainConfig(
     precision="float32",
     augment=MILD,
 )
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The loop is under test, not the network: `lite` is a thousandth of itself, but where a test must learn."""
+    if "slow" not in request.keywords:
+        monkeypatch.setitem(PRESETS, "lite", tiny_config())
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +69,7 @@ def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[
     assert set(reports[-1].dice) == {"NCR", "ED", "ET", "WT", "TC"}
     assert reports[-1].seconds_left == 0
     assert all(report.patches_per_second > 0 for report in reports)
-    checkpoint = load_checkpoint(tmp_path / loop.LAST)
+    checkpoint = load_checkpoint(tmp_path / LAST)
     assert checkpoint.spec.trained_on == "Case-0"
     assert checkpoint.facts["step"] == 6
     assert json.loads((tmp_path / "history.json").read_text()) == checkpoint.facts["history"]
@@ -78,9 +87,9 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
 
     with pytest.raises(KeyboardInterrupt):
         train(SHORT, _split(cases), tmp_path / "broken", stop)
-    assert load_checkpoint(tmp_path / "broken" / loop.LAST).facts["step"] == 4
+    assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 4
     assert [report.step for report in _run(SHORT, cases, tmp_path / "broken")] == [6]
-    whole, broken = (load_checkpoint(tmp_path / name / loop.LAST) for name in ("whole", "broken"))
+    whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
     assert whole.tensors.keys() == broken.tensors.keys()
     for name, tensor in whole.tensors.items():
         torch.testing.assert_close(broken.tensors[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
@@ -125,10 +134,10 @@ def _with_bright_tumor(files: CaseFiles, folder: Path) -> CaseFiles:
 
 def test_a_new_run_begins_with_the_averaged_weights_of_another(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path / "first")
-    first = load_checkpoint(tmp_path / "first" / loop.LAST)
+    first = load_checkpoint(tmp_path / "first" / LAST)
     still = dataclasses.replace(SHORT, steps=1, learning_rate=1e-12, weight_decay=0.0)
     train(still, Split(training=cases[:1]), tmp_path / "second", lambda progress: None, first)
-    second = load_checkpoint(tmp_path / "second" / loop.LAST)
+    second = load_checkpoint(tmp_path / "second" / LAST)
     assert second.facts["started_from"] == first.sha256
     for name, tensor in network_of(first).state_dict().items():
         torch.testing.assert_close(network_of(second).state_dict()[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
@@ -147,7 +156,7 @@ def test_a_run_is_not_gone_on_with_on_other_cases(cases: list[CaseFiles], tmp_pa
 
 def test_weights_that_have_seen_a_held_out_case_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path / "first")
-    first = load_checkpoint(tmp_path / "first" / loop.LAST)
+    first = load_checkpoint(tmp_path / "first" / LAST)
     with pytest.raises(ConfigError, match="were trained on Case-0"):
         train(SHORT, Split(training=cases[1:], held_out=cases[:1]), tmp_path / "second", lambda progress: None, first)
 
@@ -156,16 +165,16 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(
     cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _run(SHORT, cases, tmp_path)
-    before = (tmp_path / loop.LAST).read_bytes()
+    before = (tmp_path / LAST).read_bytes()
     monkeypatch.setattr(loop, "dice_and_cross_entropy", lambda logits, labels: logits.sum() * float("nan"))
     with pytest.raises(NumericsError, match="the loss is nan at step 8"):
         _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
-    assert (tmp_path / loop.LAST).read_bytes() == before
+    assert (tmp_path / LAST).read_bytes() == before
 
 
 def test_weights_of_another_network_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="give the same preset and norm"):
-        train(SHORT, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, tiny_checkpoint())
+        train(SHORT, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, tiny_checkpoint(norm="batch"))
     assert not (tmp_path / "run").exists()
 
 

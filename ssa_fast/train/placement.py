@@ -1,0 +1,61 @@
+"""Where a network is trained, and in which arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ssa_fast import hardware
+from ssa_fast.errors import ConfigError
+from ssa_fast.model.unet import UNet
+from ssa_fast.train.config import TrainConfig
+
+__all__ = ["Placement", "choose_placement"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """The device of a run, the arithmetic of its network, and how its arrays lie in memory."""
+
+    device: torch.device
+    dtype: torch.dtype  # of the network's arithmetic; weights, loss and optimizer are float32
+    layout: torch.memory_format
+
+    def put(self, network: UNet) -> None:
+        """Move the network's weights there, in place."""
+        network.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the network runs."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def choose_placement(config: TrainConfig) -> Placement:
+    """The first CUDA GPU where there is one, else the CPU, in the precision of `config`.
+
+    Raises ConfigError if the device does not have that precision.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = _dtype(config, device)
+    layout = torch.contiguous_format
+    if device.type == "cpu" or dtype != torch.float32:
+        layout = torch.channels_last_3d
+    return Placement(device=device, dtype=dtype, layout=layout)
+
+
+def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """The precision that is asked for, or the fastest that the device is known to compute rightly."""
+    if config.precision == "float32":
+        return torch.float32
+    if device.type == "cpu":
+        if config.precision == "fp16":
+            raise ConfigError("precision fp16 needs a CUDA GPU: take bf16 or float32 on a CPU")
+        return torch.bfloat16 if config.precision == "bf16" or hardware.cpu().gains_from_bf16 else torch.float32
+    name = torch.cuda.get_device_name(device)
+    has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)  # torch claims bf16 below, and emulates it
+    if config.precision == "bf16" and not has_bf16:
+        raise ConfigError(f"precision bf16 needs compute capability 8.0, {name} has less: take auto or float32")
+    if config.precision == "auto" and hardware.has_emulated_tensor_cores(name):
+        return torch.float32
+    return torch.bfloat16 if has_bf16 and config.precision != "fp16" else torch.float16

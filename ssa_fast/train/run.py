@@ -1,0 +1,146 @@
+"""All that changes while a network is trained: begun, saved, and gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssa_fast.config import from_mapping, to_mapping
+from ssa_fast.errors import CheckpointError
+from ssa_fast.files import write_json
+from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
+from ssa_fast.model.spec import ModelSpec
+from ssa_fast.model.unet import UNet
+from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.placement import Placement
+
+__all__ = ["LAST", "Run", "open_run"]
+
+LAST = "last.safetensors"
+_HISTORY = "history.json"
+
+
+@dataclass(kw_only=True)
+class Run:
+    """The state of a run, and the folder that it is kept in."""
+
+    config: TrainConfig
+    folder: Path
+    network: UNet  # with the last weights
+    averaged: UNet  # with their running average, in evaluation mode
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0  # updates made
+    history: list[dict[str, Any]] = field(default_factory=list)
+    started_from: str = ""  # fingerprint of the checkpoint that the first weights came from
+    earlier_cases: tuple[str, ...] = ()  # that those weights had been trained on
+    cases: tuple[str, ...] = ()  # that this run is trained on; empty until it is claimed
+
+    @property
+    def path(self) -> Path:
+        """Its checkpoint."""
+        return self.folder / LAST
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Raises CheckpointError if the run was begun on other cases than `names`: its scores would be leaks."""
+        if self.cases and set(self.cases) != set(names):
+            raise CheckpointError(
+                f"{self.path}: was trained on {len(self.cases)} other cases than the {len(names)} given: "
+                "give the same cases and fold, or another --out"
+            )
+        self.cases = tuple(names)
+
+    def save(self) -> None:
+        """Write the checkpoint and, for people, the history beside it."""
+        names = " ".join(sorted({*self.earlier_cases, *self.cases}))
+        config = self.config
+        spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=names)
+        facts = {
+            "config": to_mapping(config),
+            "step": self.step,
+            "history": self.history,
+            "scaler": self.scaler.state_dict(),
+            "started_from": self.started_from,
+            "earlier_cases": self.earlier_cases,
+            "cases": self.cases,
+        }
+        save_checkpoint(self.path, Checkpoint(spec=spec, tensors=self._tensors(), facts=facts))
+        write_json(self.folder / _HISTORY, self.history)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
+        for place, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{place}.{key}": tensor for key, tensor in values.items()}
+        return tensors
+
+
+def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placement: Placement) -> Run:
+    """The run that `folder` holds, or else a new one, with the averaged weights of `start` if there is one.
+
+    Raises CheckpointError if the run in `folder` has another configuration (only `steps` may differ) or did not begin
+    with `start`, or if `start` is of another network.
+    """
+    torch.manual_seed(config.seed)
+    network, averaged = UNet(config.network), UNet(config.network).eval()
+    if start is not None:
+        _load_start(start, network, config)
+    averaged.load_state_dict(network.state_dict())
+    placement.put(network)
+    placement.put(averaged)
+    run = Run(
+        config=config,
+        folder=folder,
+        network=network,
+        averaged=averaged,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+        scaler=torch.amp.GradScaler(placement.device.type, enabled=placement.dtype == torch.float16),
+        started_from=start.sha256 if start is not None else "",
+        earlier_cases=tuple(start.spec.trained_on.split()) if start is not None else (),
+    )
+    if run.path.exists():
+        _resume(run)
+        if start is not None and run.started_from != start.sha256:
+            raise CheckpointError(
+                f"{run.path}: did not begin with the checkpoint given: leave --from out, or another --out"
+            )
+    return run
+
+
+def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> None:
+    if start.spec.network != config.network:
+        raise CheckpointError(
+            f"checkpoint '{start.spec.name}' holds {start.spec.network}, this run trains {config.network}: "
+            "give the same preset and norm"
+        )
+    network.load_state_dict(network_of(start).state_dict())
+
+
+def _resume(run: Run) -> None:
+    """Put the run back to where its checkpoint was written."""
+    checkpoint = load_checkpoint(run.path)
+    saved = from_mapping(TrainConfig, checkpoint.facts["config"], where=str(run.path))
+    if dataclasses.replace(saved, steps=run.config.steps) != run.config:
+        wanted = to_mapping(run.config)
+        changed = [key for key, value in to_mapping(saved).items() if value != wanted[key] and key != "steps"]
+        raise CheckpointError(
+            f"{run.path}: was trained with another {', '.join(changed)}: give the same configuration, or another --out"
+        )
+    run.network.load_state_dict(network_of(checkpoint, "network").state_dict())
+    run.averaged.load_state_dict(network_of(checkpoint).state_dict())
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in checkpoint.tensors.items():
+        if name.startswith("optimizer."):
+            _, place, key = name.split(".")
+            state.setdefault(int(place), {})[key] = tensor
+    run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    run.scaler.load_state_dict(checkpoint.facts["scaler"])
+    run.step, run.history = checkpoint.facts["step"], checkpoint.facts["history"]
+    run.started_from = checkpoint.facts["started_from"]
+    run.earlier_cases, run.cases = tuple(checkpoint.facts["earlier_cases"]), tuple(checkpoint.facts["cases"])
