@@ -17,11 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ssa_fast.errors import CaseError
 from ssa_fast.evaluate.scores import score_volumes, voxel_ml
 from ssa_fast.files import write_whole
 from ssa_fast.labels import ED, ET, LABEL_NAMES, MODALITIES, NCR, REGIONS
-from ssa_fast.volume.case import Case, CaseFiles, read_case, same_grid
+from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case, same_grid
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding_box, to_ras
 from ssa_fast.volume.nifti import Volume, read_labels
 
@@ -81,14 +80,12 @@ def overlay_figure(files: CaseFiles, prediction: Path) -> Figure:
     Raises CaseError if the case or the prediction cannot be read, or they are on different grids.
     """
     case = read_case(files)
-    try:
+    with errors_of_case(files.name):
         predicted = read_labels(prediction)
         same_grid(predicted, case.grid)
         reference = None if files.reference is None else read_labels(files.reference)
         if reference is not None:
             same_grid(reference, case.grid)
-    except CaseError as error:
-        raise CaseError(f"case {files.name}: {error}") from error
     return _draw(_overlay(case, reference, predicted))
 
 

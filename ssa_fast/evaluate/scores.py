@@ -14,7 +14,7 @@ import numpy as np
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import SEGMENTATION_WORDS
 from ssa_fast.metrics.overlap import Overlap, overlaps
-from ssa_fast.volume.case import CaseFiles, same_grid
+from ssa_fast.volume.case import CaseFiles, errors_of_case, same_grid
 from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, without_suffix
 
 __all__ = [
@@ -128,11 +128,8 @@ def score_case(files: CaseFiles, prediction: Path) -> CaseScores:
 
     Raises CaseError if the case has no reference, a file cannot be read, or the two are on different grids.
     """
-    reference = files.one("seg")
-    try:
-        return score_volumes(files.name, read_labels(reference), read_labels(prediction))
-    except CaseError as error:
-        raise CaseError(f"case {files.name}: {error}") from error
+    with errors_of_case(files.name):
+        return score_volumes(files.name, read_labels(files.one("seg")), read_labels(prediction))
 
 
 def score_volumes(name: str, reference: Volume, prediction: Volume) -> CaseScores:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +19,16 @@ from ssa_fast.labels import MODALITIES, MODALITY_WORDS, SEGMENTATION_WORDS
 from ssa_fast.volume.geometry import LabelArray, spacing_mm, to_ras
 from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix
 
-__all__ = ["Case", "CaseFiles", "find_cases", "named_case", "read_case", "read_reference", "same_grid"]
+__all__ = [
+    "Case",
+    "CaseFiles",
+    "errors_of_case",
+    "find_cases",
+    "named_case",
+    "read_case",
+    "read_reference",
+    "same_grid",
+]
 
 _REFERENCE = "seg"
 _WORDS = {**MODALITY_WORDS, **dict.fromkeys(SEGMENTATION_WORDS, _REFERENCE)}
@@ -124,11 +134,11 @@ def named_case(files: Mapping[str, Path], name: str | None = None) -> CaseFiles:
 def read_case(files: CaseFiles) -> Case:
     """The four modalities of a case, read on two threads and checked against each other.
 
-    Raises CaseError for a modality that is missing, double, unreadable or all zero, for shapes or
-    affines that differ, and for voxels that are not cubes of 1 mm.
+    Raises CaseError for a modality that is missing, double, unreadable or all zero, for shapes or affines that
+    differ, and for voxels that are not cubes of 1 mm. Its message begins with `case NAME: `.
     """
-    paths = [files.one(modality) for modality in MODALITIES]
-    try:
+    with errors_of_case(files.name):
+        paths = [files.one(modality) for modality in MODALITIES]
         with ThreadPoolExecutor(_READERS) as readers:
             volumes = tuple(readers.map(read_volume, paths))
         for modality, volume in zip(MODALITIES, volumes, strict=True):
@@ -136,22 +146,31 @@ def read_case(files: CaseFiles) -> Case:
             if not volume.array.any():
                 raise CaseError(f"{volume.path}: every voxel of {modality} is zero: export the image again")
         _check_voxels(volumes[0])
-    except CaseError as error:
-        raise CaseError(f"case {files.name}: {error}") from error
     return Case(name=files.name, volumes=volumes)
 
 
 def read_reference(files: CaseFiles, case: Case) -> LabelArray:
     """The reference segmentation in RAS axes, labels 0-3.
 
-    Raises CaseError if the case has none, or if it is on another grid.
+    Raises CaseError if the case has none, if it cannot be read, or if it is on another grid. Its message begins with
+    `case NAME: `.
     """
-    volume = read_labels(files.one(_REFERENCE))
-    try:
+    with errors_of_case(files.name):
+        volume = read_labels(files.one(_REFERENCE))
         same_grid(volume, case.grid)
-    except CaseError as error:
-        raise CaseError(f"case {files.name}: {error}") from error
     return np.asarray(to_ras(volume.array, volume.affine), dtype=np.uint8)
+
+
+@contextmanager
+def errors_of_case(name: str) -> Iterator[None]:
+    """Every CaseError from inside begins with `case NAME: `; one that does so already is left as it is."""
+    head = f"case {name}: "
+    try:
+        yield
+    except CaseError as error:
+        if str(error).startswith(head):
+            raise
+        raise CaseError(f"{head}{error}") from error
 
 
 def same_grid(volume: Volume, wanted: Volume) -> None:

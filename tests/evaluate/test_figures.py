@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,12 @@ def test_a_prediction_on_another_grid_is_refused_naming_case_and_file(files: Cas
     path = write_nifti(tmp_path / "p.nii.gz", tumour_labels()[:, :, 1:])
     with pytest.raises(CaseError, match=rf"case {NAME}: .*p\.nii\.gz: shape"):
         overlay_figure(files, path)
+
+
+def test_two_references_are_refused_naming_the_case_once(files: CaseFiles, prediction: Path) -> None:
+    shutil.copy(files.one("seg"), files.folder / f"{NAME}_seg.nii.gz")
+    with pytest.raises(CaseError, match=rf"^case {NAME}: seg is there 2 times"):
+        overlay_figure(find_cases([files.folder])[0], prediction)
 
 
 def test_a_name_with_dollars_is_written_as_it_is(files: CaseFiles, prediction: Path, tmp_path: Path) -> None:

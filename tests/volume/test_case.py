@@ -15,7 +15,7 @@ import pytest
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import MODALITIES
-from ssa_fast.volume.case import find_cases, named_case, read_case, read_reference, same_grid
+from ssa_fast.volume.case import errors_of_case, find_cases, named_case, read_case, read_reference, same_grid
 from ssa_fast.volume.nifti import Volume, read_volume
 from tests.cases import (
     ORIENTATIONS,
@@ -340,6 +340,21 @@ class TestReadCase:
         read_case(*find_cases([folder]))
 
 
+class TestErrorsOfCase:
+    def test_an_error_inside_begins_with_the_case_and_keeps_its_cause(self) -> None:
+        with pytest.raises(CaseError, match=r"^case A: a\.nii: the file is empty$") as caught, errors_of_case("A"):
+            raise CaseError("a.nii: the file is empty")
+        assert str(caught.value.__cause__) == "a.nii: the file is empty"
+
+    def test_an_error_that_names_the_case_already_is_left_as_it_is(self) -> None:
+        with pytest.raises(CaseError, match=r"^case A: no seg$"), errors_of_case("A"):
+            raise CaseError("case A: no seg")
+
+    def test_other_errors_pass(self) -> None:
+        with pytest.raises(KeyError), errors_of_case("A"):
+            raise KeyError
+
+
 class TestSameGrid:
     def _volume(self, name: str, affine: npt.NDArray[np.float64], shape: tuple[int, ...] = (2, 3, 4)) -> Volume:
         return Volume(path=Path(name), array=np.zeros(shape), affine=affine, header=nibabel.Nifti1Header())
@@ -382,6 +397,13 @@ class TestReadReference:
         [files] = find_cases([write_case(tmp_path, "A", labels=False)])
         assert files.reference is None
         with pytest.raises(CaseError, match="case A: no seg in"):
+            read_reference(files, read_case(files))
+
+    def test_a_reference_that_cannot_be_read_is_refused_with_case_and_file(self, tmp_path: Path) -> None:
+        folder = write_case(tmp_path, "A")
+        (folder / "A-seg.nii.gz").write_bytes(b"")
+        [files] = find_cases([folder])
+        with pytest.raises(CaseError, match=r"^case A: .*A-seg\.nii\.gz: the file is empty"):
             read_reference(files, read_case(files))
 
     def test_two_references_are_refused(self, tmp_path: Path) -> None:
