@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,9 +19,12 @@ from ssa_fast.errors import BackendUnavailable
 from ssa_fast.volume.case import find_cases
 
 if TYPE_CHECKING:
-    from ssa_fast.train.loop import Progress
+    from ssa_fast.train.loop import Outcome, Progress
 
 __all__ = ["command"]
+
+_PATIENCE_S = 1.0  # a wrapper such as `timeout` may send one signal twice
+_STOPPING = b"stopping after this step; Ctrl-C again ends at once, without saving\n"
 
 
 @click.command(short_help="Train a network on cases with references.")
@@ -62,9 +69,10 @@ def command(
     config = override(load_toml(TrainConfig, config_path) if config_path else TrainConfig(), **changes)
     split = split_cases(find_cases(cases), splits, fold)
     click.echo(f"training on {len(split.training)} cases, validating on {len(split.held_out)}, network {config.preset}")
-    signal.signal(signal.SIGTERM, _interrupt)  # a batch system's way of stopping a job: save as on Ctrl-C
-    path = train(config, split, out, _print_progress, load_checkpoint(start) if start else None)
-    click.echo(f"wrote {path}; next: ssa-fast export {path} --out {config.preset}.onnx")
+    begin = load_checkpoint(start) if start else None
+    with _signals() as is_stopped:
+        outcome = train(config, split, out, _print_progress, begin, is_stopped)
+    _print_outcome(outcome, config.preset)
 
 
 def _print_progress(progress: Progress) -> None:
@@ -79,5 +87,36 @@ def _print_progress(progress: Progress) -> None:
         )
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _print_outcome(outcome: Outcome, preset: str) -> None:
+    path = outcome.checkpoint
+    if outcome.step < outcome.steps:
+        click.echo(f"saved step {outcome.step} of {outcome.steps} in {path}: the same command goes on there", err=True)
+        raise KeyboardInterrupt
+    click.echo(f"wrote {path}; next: ssa-fast export {path} --out {preset}.onnx")
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM, a batch system's way of ending a job, has been sent since: to be asked between steps.
+
+    A second Ctrl-C, `_PATIENCE_S` or more after the first signal, raises KeyboardInterrupt wherever the program is.
+    """
+    asked_at: list[float] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if not asked_at:
+            os.write(2, _STOPPING)  # not click.echo: the signal may have come while it was printing
+        elif number == signal.SIGINT and time.monotonic() - asked_at[0] >= _PATIENCE_S:
+            raise KeyboardInterrupt
+        asked_at.append(time.monotonic())
+
+    # a signal that whoever started us ignores (a script's background job, Ctrl-C) stays ignored
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = {number: handler for number, handler in earlier.items() if handler is not signal.SIG_IGN}
+    for number in heard:
+        signal.signal(number, ask)
+    try:
+        yield lambda: bool(asked_at)
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)

@@ -26,7 +26,7 @@ from ssa_fast.train.splits import Split
 from ssa_fast.train.validate import mean_dice, open_segmenter
 from ssa_fast.volume.case import CaseFiles
 
-__all__ = ["Progress", "train"]
+__all__ = ["Outcome", "Progress", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +42,35 @@ class Progress:
     dice: Mapping[str, float] | None = None  # mean over the held-out cases, at a validation
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a call of `train` ended."""
+
+    checkpoint: Path
+    began_at: int  # steps that were made before the call
+    step: int  # that the checkpoint holds; below `steps` if training was stopped
+    steps: int  # that were asked for
+
+
+def _never() -> bool:
+    return False
+
+
 def train(
     config: TrainConfig,
     split: Split,
     out: Path,
     on_progress: Callable[[Progress], None],
     start: Checkpoint | None = None,
-) -> Path:
-    """Train, or go on from `out/last.safetensors` if it is there, and return that checkpoint.
+    is_stopped: Callable[[], bool] = _never,
+) -> Outcome:
+    """Train, or go on from `out/last.safetensors` if it is there.
 
-    It holds the last weights, their running average (which validation and export use) and the optimizer, is
-    written every `checkpoint_every` steps and when the run is interrupted. Each step draws its
-    patches from its own random stream, so a resumed run trains as one that never stopped. A new run begins with
-    the averaged weights of `start`, where one is given, else with random ones.
+    That checkpoint holds the last weights, their running average (which validation and export use) and the
+    optimizer. It is written every `checkpoint_every` steps, at the end, and when `is_stopped`, which is asked after
+    each whole step, says so. An exception, KeyboardInterrupt too, may fall into the middle of a step: it saves nothing.
+    Each step draws its patches from its own random stream, so a resumed run trains as one that never stopped. A new
+    run begins with the averaged weights of `start`, where one is given, else with random ones.
 
     Raises CaseError for a case that cannot be used, CheckpointError if the checkpoint is of another configuration
     (only `steps` may differ) or `start` is of another network, ConfigError for a precision that the device does
@@ -66,42 +82,29 @@ def train(
     _refuse_a_leak(start, split.held_out)
     run = open_run(config, out, start, placement)
     run.claim([files.name for files in split.training])
-    if run.step >= config.steps:
-        return run.path
+    began_at = run.step
+    if began_at >= config.steps:
+        return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps)
     cases = [load_training_case(files) for files in split.training]
     held_out = [files for files in split.held_out if files.reference is not None]
     segmenter = open_segmenter(run, placement)
     losses: list[Tensor] = []
     since = time.perf_counter()
-    try:
-        while run.step < config.steps:
-            losses.append(_step(run, cases, placement))
-            is_validation = bool(held_out) and _is_due(run, config.validate_every)
-            if is_validation or _is_due(run, config.report_every):
-                loss = _finite_mean(losses, run.step)  # waits for the device: the pace is true after it
-                pace = len(losses) / (time.perf_counter() - since)  # steps a second
-                progress = Progress(
-                    step=run.step,
-                    steps=config.steps,
-                    loss=loss,
-                    learning_rate=_learning_rate(config, run.step - 1),
-                    patches_per_second=pace * config.batch,
-                    seconds_left=(config.steps - run.step) / pace,
-                    dice=mean_dice(segmenter, held_out) if is_validation else None,
-                )
-                run.history.append(dataclasses.asdict(progress))
-                on_progress(progress)
-                losses.clear()
-                since = time.perf_counter()
-            if run.step % config.checkpoint_every == 0 and run.step < config.steps:
-                if losses:
-                    _finite_mean(losses, run.step)
-                run.save()
-    except KeyboardInterrupt:
-        run.save()  # nothing that was learned is lost
-        raise
+    while run.step < config.steps and not is_stopped():
+        losses.append(_step(run, cases, placement))
+        is_validation = bool(held_out) and _is_due(run, config.validate_every)
+        if is_validation or _is_due(run, config.report_every):
+            progress = _progress(run, losses, time.perf_counter() - since)
+            if is_validation:
+                progress = dataclasses.replace(progress, dice=mean_dice(segmenter, held_out))
+            run.history.append(dataclasses.asdict(progress))
+            on_progress(progress)
+            losses.clear()
+            since = time.perf_counter()
+        if run.step % config.checkpoint_every == 0 and run.step < config.steps:
+            run.save()
     run.save()
-    return run.path
+    return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps)
 
 
 def _step(run: Run, cases: Sequence[TrainingCase], placement: Placement) -> Tensor:
@@ -157,12 +160,23 @@ def _is_due(run: Run, every: int) -> bool:
     return run.step % every == 0 or run.step == run.config.steps
 
 
-def _finite_mean(losses: Sequence[Tensor], step: int) -> float:
-    """Raises NumericsError, before anything is saved, if training has diverged."""
+def _progress(run: Run, losses: Sequence[Tensor], seconds: float) -> Progress:
+    """Where the run stands after the last steps, which had these losses and took so long together.
+
+    Raises NumericsError, before anything is saved, if training has diverged.
+    """
     mean = float(torch.stack(list(losses)).mean())
     if not math.isfinite(mean):
-        raise NumericsError(f"the loss is {mean} at step {step}: lower learning_rate; the last checkpoint is kept")
-    return mean
+        raise NumericsError(f"the loss is {mean} at step {run.step}: lower learning_rate; the last checkpoint is kept")
+    config, pace = run.config, len(losses) / seconds  # steps a second
+    return Progress(
+        step=run.step,
+        steps=config.steps,
+        loss=mean,
+        learning_rate=_learning_rate(config, run.step - 1),
+        patches_per_second=pace * config.batch,
+        seconds_left=(config.steps - run.step) / pace,
+    )
 
 
 def _refuse_a_leak(start: Checkpoint | None, held_out: Sequence[CaseFiles]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ssa_fast.config import from_mapping, to_mapping
-from ssa_fast.errors import CheckpointError
+from ssa_fast.errors import CheckpointError, NumericsError
 from ssa_fast.files import write_json
 from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import ModelSpec
@@ -57,7 +57,14 @@ class Run:
         self.cases = tuple(names)
 
     def save(self) -> None:
-        """Write the checkpoint and, for people, the history beside it."""
+        """Write the checkpoint and, for people, the history beside it.
+
+        Raises NumericsError, and writes nothing, if a weight is NaN or infinite.
+        """
+        for name, tensor in self.network.state_dict().items():
+            if not bool(torch.isfinite(tensor).all()):
+                kept = "the last checkpoint is kept" if self.path.exists() else "nothing is written"
+                raise NumericsError(f"{name} holds NaN or infinity at step {self.step}: lower learning_rate; {kept}")
         names = " ".join(sorted({*self.earlier_cases, *self.cases}))
         config = self.config
         spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=names)

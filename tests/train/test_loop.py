@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.checkpoint import load_checkpoint, network_of
@@ -76,23 +77,45 @@ def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[
     network_of(checkpoint)
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(
-    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_ends_where_an_unbroken_one_does(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path / "whole")
-
-    def stop(progress: Progress) -> None:
-        if progress.step == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(SHORT, _split(cases), tmp_path / "broken", stop)
+    reports: list[Progress] = []
+    outcome = train(
+        SHORT,
+        _split(cases),
+        tmp_path / "broken",
+        reports.append,
+        is_stopped=lambda: bool(reports and reports[-1].step == 4),
+    )
+    assert (outcome.began_at, outcome.step, outcome.steps) == (0, 4, 6)
     assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 4
     assert [report.step for report in _run(SHORT, cases, tmp_path / "broken")] == [6]
     whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
     assert whole.tensors.keys() == broken.tensors.keys()
     for name, tensor in whole.tensors.items():
-        torch.testing.assert_close(broken.tensors[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+        assert torch.equal(broken.tensors[name], tensor), name
+
+
+def test_an_exception_in_the_middle_of_a_step_saves_no_half_of_it(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path / "whole")
+    updates: list[int] = []
+
+    def interrupt(*_: object) -> None:
+        updates.append(1)
+        if len(updates) == 5:
+            raise KeyboardInterrupt
+
+    hook = register_optimizer_step_post_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _run(SHORT, cases, tmp_path / "broken")
+    finally:
+        hook.remove()
+    assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 3
+    _run(SHORT, cases, tmp_path / "broken")
+    whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(broken.tensors[name], tensor), name
 
 
 def test_a_finished_run_is_not_run_again(cases: list[CaseFiles], tmp_path: Path) -> None:
@@ -169,6 +192,20 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(
     monkeypatch.setattr(loop, "dice_and_cross_entropy", lambda logits, labels: logits.sum() * float("nan"))
     with pytest.raises(NumericsError, match="the loss is nan at step 8"):
         _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(SHORT, cases, tmp_path)
+    before = (tmp_path / LAST).read_bytes()
+    # the loss is finite, its gradient is not: 0 * inf
+    monkeypatch.setattr(loop, "dice_and_cross_entropy", lambda logits, labels: (logits * 0).sum().abs().sqrt())
+    with pytest.raises(
+        NumericsError, match="holds NaN or infinity at step 7: lower learning_rate; the last checkpoint"
+    ):
+        _run(dataclasses.replace(SHORT, steps=7), cases[:1], tmp_path)
     assert (tmp_path / LAST).read_bytes() == before
 
 

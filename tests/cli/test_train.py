@@ -1,0 +1,98 @@
+"""Training from the command line: it stops between steps, and goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from ssa_fast.cli import train as module
+from ssa_fast.cli.train import command
+from ssa_fast.model.checkpoint import load_checkpoint
+from ssa_fast.model.spec import PRESETS
+from tests.cases import write_case
+from tests.networks import tiny_config
+
+CONFIG = """
+patch = [16, 16, 16]
+steps = 4
+report_every = 4
+precision = "float32"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with cases/ and config.toml."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_case(folder / "cases", "Case-0")
+    write_case(folder / "cases", "Case-1", labels=False)
+    (folder / "config.toml").write_text(CONFIG)
+    (folder / "splits.toml").write_text('folds = [["Case-1"]]')
+    return folder
+
+
+def _train(inputs: Path, out: Path, *more: object) -> Result:
+    arguments = [inputs / "cases" / "Case-0", "--config", inputs / "config.toml", "--out", out, *more]
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_step_costs_nothing(number: signal.Signals, inputs: Path, tmp_path: Path) -> None:
+    assert _train(inputs, tmp_path / "whole").exit_code == 0
+    updates: list[int] = []
+
+    def interrupt(*_: object) -> None:  # the weights are new, their average and the step's number are not yet
+        updates.append(1)
+        if len(updates) == 2:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)  # as `timeout` may do
+
+    hook = register_optimizer_step_post_hook(interrupt)
+    try:
+        stopped = _train(inputs, tmp_path / "broken")
+    finally:
+        hook.remove()
+    last = tmp_path / "broken" / "last.safetensors"
+    assert stopped.exit_code != 0
+    assert f"saved step 2 of 4 in {last}: the same command goes on there" in stopped.output
+    assert load_checkpoint(last).facts["step"] == 2
+    gone_on = _train(inputs, tmp_path / "broken")
+    assert gone_on.exit_code == 0
+    assert f"wrote {last}; next: ssa-fast export {last}" in gone_on.output
+    whole = load_checkpoint(tmp_path / "whole" / "last.safetensors")
+    for name, tensor in load_checkpoint(last).tensors.items():
+        assert torch.equal(tensor, whole.tensors[name]), name
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.0)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with module._signals() as is_stopped:
+        assert not is_stopped()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert is_stopped()
+        os.kill(os.getpid(), signal.SIGTERM)  # a batch system that repeats itself
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with module._signals() as is_stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not is_stopped()
+    finally:
+        signal.signal(signal.SIGINT, before)
