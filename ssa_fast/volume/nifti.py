@@ -128,7 +128,11 @@ def _decompressed(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CaseError(f"{path}: cannot be read ({error.strerror})") from error
+        is_dangling = path.is_symlink() and not path.exists()
+        remedy = (
+            f"it is a link to {path.readlink()}: fetch that" if is_dangling else "check that it is a file you may read"
+        )
+        raise CaseError(f"{path}: cannot be read ({error.strerror}): {remedy}") from error
     if not content:
         raise CaseError(f"{path}: the file is empty (0 bytes): copy it again")
     if not path.name.lower().endswith(".gz"):
@@ -137,11 +141,29 @@ def _decompressed(path: Path) -> bytes:
         raise CaseError(f"{path}: not a gzip file (it begins with {content[:4]!r}): copy it again, or name it .nii")
     try:
         plain: bytes = igzip.decompress(content)
-    except EOFError as error:
-        raise CaseError(f"{path}: the gzip stream is cut off after {len(content)} bytes: copy it again") from error
-    except _GZIP_ERRORS as error:
-        raise CaseError(f"{path}: the gzip stream is damaged ({error}): copy it again") from error
+    except (EOFError, *_GZIP_ERRORS) as error:
+        if foreign := _foreign_bytes(content):
+            seen = f"{foreign} foreign bytes follow the gzip stream"
+        elif isinstance(error, EOFError):
+            seen = f"the gzip stream is cut off after {len(content)} bytes"
+        else:
+            seen = f"the gzip stream is damaged ({error})"
+        raise CaseError(f"{path}: {seen}: copy it again") from error
     return plain
+
+
+def _foreign_bytes(content: bytes) -> int:
+    """How many bytes follow whole gzip members without beginning another; 0 if a member is itself damaged."""
+    while content.startswith(_GZIP_MAGIC):
+        member = isal_zlib.decompressobj(wbits=16 + isal_zlib.MAX_WBITS)  # 16: gzip's header and checksum
+        try:
+            member.decompress(content)
+        except _GZIP_ERRORS:
+            return 0
+        if not member.eof:
+            return 0
+        content = member.unused_data
+    return len(content)
 
 
 def _image_class(path: Path, content: bytes) -> type[nibabel.Nifti1Image]:

@@ -113,6 +113,28 @@ class TestReadVolume:
         path.write_bytes(gzip.compress(content[:1000]) + gzip.compress(content[1000:]))
         np.testing.assert_array_equal(read_volume(path).array, brain_values())
 
+    def test_zeros_after_a_gzip_stream_are_padding(self, tmp_path: Path) -> None:
+        path = write_nifti(tmp_path / "a.nii.gz", brain_values())
+        path.write_bytes(path.read_bytes() + bytes(512))
+        np.testing.assert_array_equal(read_volume(path).array, brain_values())
+
+    @pytest.mark.parametrize("members", [1, 2])
+    @pytest.mark.parametrize("tail", [b"x", b"<html>502 Bad Gateway</html>", b"\x1f"])
+    def test_what_follows_a_whole_gzip_stream_is_not_called_cut_off(
+        self, tail: bytes, members: int, tmp_path: Path
+    ) -> None:
+        path = write_nifti(tmp_path / "a.nii.gz", brain_values())
+        path.write_bytes(members * path.read_bytes() + tail)
+        wanted = rf"a\.nii\.gz: {len(tail)} foreign bytes follow the gzip stream: copy it again"
+        with pytest.raises(CaseError, match=wanted):
+            read_volume(path)
+
+    def test_a_second_member_that_is_cut_off_is_called_so(self, tmp_path: Path) -> None:
+        path = write_nifti(tmp_path / "a.nii.gz", brain_values())
+        path.write_bytes(path.read_bytes() + path.read_bytes()[:-9])
+        with pytest.raises(CaseError, match=r"a\.nii\.gz: the gzip stream is cut off"):
+            read_volume(path)
+
     def test_a_real_file_is_read_as_nibabel_reads_it(self, shared_ssa: Path) -> None:
         path = next(shared_ssa.glob("*/*-t1c.nii.gz"))
         volume = read_volume(path)
@@ -122,10 +144,18 @@ class TestReadVolume:
         assert volume.array.dtype == np.float32
 
     def test_a_file_that_is_absent_and_a_folder_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(CaseError, match=r"none\.nii: cannot be read \(No such file"):
+        with pytest.raises(
+            CaseError, match=r"none\.nii: cannot be read \(No such file.*\): check that it is a file you may read"
+        ):
             read_volume(tmp_path / "none.nii")
-        with pytest.raises(CaseError, match="cannot be read"):
+        with pytest.raises(CaseError, match=r"cannot be read \(Is a directory\): check that it is a file"):
             read_volume(tmp_path)
+
+    def test_a_link_to_data_that_was_not_fetched_is_told_as_such(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.nii.gz"
+        path.symlink_to(Path("..") / "annex" / "MD5E-s1")  # as git-annex and DataLad leave it
+        with pytest.raises(CaseError, match=r"a\.nii\.gz: cannot be read.*: it is a link to .*MD5E-s1: fetch that"):
+            read_volume(path)
 
     @pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
     def test_voxels_that_are_no_real_numbers_are_refused(self, dtype: npt.DTypeLike, tmp_path: Path) -> None:
