@@ -8,6 +8,7 @@
     ├── BundleError          a bundle is damaged, foreign or not proven equal          (ValueError)
     ├── ParityError          two runs of one network differ by more than is allowed    (ValueError)
     ├── BackendUnavailable   a backend's library is missing or unfit for this machine  (ImportError)
+    ├── BackendError         an engine failed while it ran                             (RuntimeError)
     ├── BudgetError          a case does not fit the memory that was granted           (MemoryError)
     ├── NumericsError        a network or its training gave NaN or infinity            (ArithmeticError)
     └── CohortError          some cases of many failed; the others are done            (RuntimeError)
@@ -16,6 +17,7 @@ A message is one line: what was seen, where, what was wanted, what to do.
 """
 
 __all__ = [
+    "BackendError",
     "BackendUnavailable",
     "BudgetError",
     "BundleError",
@@ -60,6 +62,10 @@ class ParityError(SsaFastError, ValueError):
 
 class BackendUnavailable(SsaFastError, ImportError):
     """A backend's library is missing or cannot serve this machine."""
+
+
+class BackendError(SsaFastError, RuntimeError):
+    """An engine failed while it ran."""
 
 
 class BudgetError(SsaFastError, MemoryError):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Cpu", "cpu", "has_emulated_tensor_cores", "usable_memory_bytes"]
+__all__ = ["Cpu", "cpu", "has_emulated_tensor_cores", "has_nvidia_driver", "usable_memory_bytes"]
 
 _EMULATED = (
-    *("1660", "1650", "1630", "T500", "T550", "T600", "MX550", "MX450"),
+    *("1660", "1650", "1630", "T400", "T500", "T550", "T600", "MX550", "MX450"),
     *("CMP 30HX", "T1000", "T1200", "T2000"),
 )
 
@@ -57,12 +57,12 @@ def cpu() -> Cpu:
     return Cpu(name=name, threads=_threads(), flags=flags)
 
 
-def usable_memory_bytes() -> int:
+def usable_memory_bytes() -> int | None:
     """Memory that this process could still take: free by the operating system, and by its cgroup where one limits it.
 
-    Returns 0 where the operating system does not tell.
+    Returns None where neither tells.
     """
-    available = 0
+    available: int | None = None
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -72,8 +72,17 @@ def usable_memory_bytes() -> int:
             available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit, used = _cgroup("memory.max"), _cgroup("memory.current")
     if limit is not None and used is not None:
-        available = min(available, int(limit) - int(used))
-    return max(available, 0)
+        # files that were read stay charged until the memory is wanted for something else
+        left = max(0, int(limit) - int(used) + _cached_file_bytes())
+        available = left if available is None else min(available, left)
+    return available
+
+
+def has_nvidia_driver() -> bool:
+    """Whether a driver for NVIDIA GPUs is loaded (Linux) or installed (Windows), found without any library."""
+    if platform.system() == "Windows":
+        return Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll").exists()
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()  # the second: under WSL
 
 
 def has_emulated_tensor_cores(gpu_name: str) -> bool:
@@ -91,6 +100,13 @@ def _threads() -> int:
     if len(quota) == 2 and quota[0] != "max":
         affinity = min(affinity, max(1, int(quota[0]) // int(quota[1])))
     return affinity
+
+
+def _cached_file_bytes() -> int:
+    for line in (_cgroup("memory.stat") or "").splitlines():
+        if line.startswith("inactive_file "):
+            return int(line.split()[1])
+    return 0
 
 
 def _cgroup(name: str) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ssa_fast.hardware import Cpu, cpu, has_emulated_tensor_cores, usable_memory_bytes
+from ssa_fast.hardware import Cpu, cpu, has_emulated_tensor_cores, has_nvidia_driver, usable_memory_bytes
 
 CPUINFO_X86 = """\
 processor\t: 0
@@ -117,7 +118,28 @@ def test_usable_memory_is_no_more_than_the_cgroup_leaves(
     assert usable_memory_bytes() == usable
 
 
-def test_a_machine_without_proc_tells_its_physical_memory_or_0(
+def test_files_that_were_read_are_not_counted_as_memory_in_use(machine: Machine) -> None:
+    machine(
+        {
+            "/proc/meminfo": "MemAvailable: 4194304 kB\n",
+            "/sys/fs/cgroup/memory.max": f"{3 * GIB}\n",
+            "/sys/fs/cgroup/memory.current": f"{2 * GIB}\n",
+            "/sys/fs/cgroup/memory.stat": f"anon {GIB}\nfile {GIB}\ninactive_file {GIB}\n",
+        }
+    )
+    assert usable_memory_bytes() == 2 * GIB
+
+
+@pytest.mark.parametrize("path", ["/proc/driver/nvidia/version", "/dev/dxg"])
+def test_a_driver_is_known_by_its_file(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(Path, "exists", lambda self: self.as_posix() == path)
+    assert has_nvidia_driver()
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    assert not has_nvidia_driver()
+
+
+def test_a_machine_without_proc_tells_its_physical_memory_or_none(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine({})
@@ -125,7 +147,7 @@ def test_a_machine_without_proc_tells_its_physical_memory_or_0(
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__, raising=False)
     assert usable_memory_bytes() == 4_096_000
     monkeypatch.setattr(os, "sysconf_names", {}, raising=False)
-    assert usable_memory_bytes() == 0
+    assert usable_memory_bytes() is None
 
 
 @pytest.mark.parametrize(
@@ -138,6 +160,7 @@ def test_a_machine_without_proc_tells_its_physical_memory_or_0(
         "NVIDIA GeForce GTX 1630",
         "NVIDIA GeForce MX450",
         "NVIDIA GeForce MX550",
+        "NVIDIA T400 4GB",
         "NVIDIA T500",
         "NVIDIA T550 Laptop GPU",
         "NVIDIA T600",
@@ -155,6 +178,8 @@ def test_cards_of_tu116_and_tu117_have_emulated_tensor_cores(name: str) -> None:
     "name",
     [
         "Tesla T4",
+        "Quadro RTX 4000",
+        "NVIDIA RTX A400",
         "NVIDIA GeForce RTX 2060",
         "NVIDIA GeForce RTX 2080 Ti",
         "Quadro RTX 6000",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
 from importlib import metadata, util
 from types import MappingProxyType
-from typing import Literal, TypeAlias
 
 from ssa_fast import hardware
-from ssa_fast.backends.base import Backend, Device, Precision
+from ssa_fast.backends.base import Backend, Choice, Device, Precision
 from ssa_fast.errors import BackendUnavailable, ConfigError
 from ssa_fast.model.bundle import Bundle
 
@@ -24,18 +24,17 @@ __all__ = [
     "open_backend",
 ]
 
+_log = logging.getLogger(__name__)
+
 # A module is imported only when its backend is opened; the library and the extra that brings it stand beside it.
 BACKENDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "openvino": ("ssa_fast.backends.openvino", "openvino", "openvino"),
-        "ort": ("ssa_fast.backends.onnxruntime", "onnxruntime", "cpu"),
         "torch": ("ssa_fast.backends.pytorch", "torch", "torch"),
+        "ort": ("ssa_fast.backends.onnxruntime", "onnxruntime", "cpu"),
     }
 )
 """Name -> module, library, extra; the fastest on a CPU first."""
-
-Choice: TypeAlias = Literal["auto", "float32", "bf16"]
-"""A precision, or `auto`: the fastest that the backend computes natively on this machine."""
 
 
 def available_backends() -> tuple[str, ...]:
@@ -51,6 +50,11 @@ def choose_backend() -> tuple[str, str]:
     available = available_backends()
     if not available:
         raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
+    if "torch" in available and hardware.has_nvidia_driver():  # only then is torch worth its import
+        import torch
+
+        if torch.cuda.is_available():
+            return "torch", f"it computes on {torch.cuda.get_device_name()}; installed: {', '.join(available)}"
     missing = [name for name in BACKENDS if name not in available]
     reason = (
         "fastest on CPUs in our measurements"
@@ -63,7 +67,8 @@ def choose_backend() -> tuple[str, str]:
 def open_backend(name: str, bundle: Bundle, precision: Choice = "auto") -> Backend:
     """The bundle, loaded and ready in the backend `name`.
 
-    Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing.
+    Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing,
+    BundleError if the engine cannot load the bundle.
     """
     if name not in BACKENDS:
         raise ConfigError(f"no backend '{name}': there are auto, {', '.join(BACKENDS)}")
@@ -79,9 +84,8 @@ def open_backend(name: str, bundle: Bundle, precision: Choice = "auto") -> Backe
         ) from error
     if precision not in ("auto", *module.PRECISIONS):
         raise ConfigError(f"backend '{name}' computes in {' or '.join(module.PRECISIONS)}, not {precision}")
-    if precision == "bf16" and not hardware.cpu().has_bf16:
-        raise ConfigError(f"{hardware.cpu().name} has no bf16 instructions: take --precision float32")
     backend: Backend = module.open_bundle(bundle, precision)
+    _log.info("%s: %s, %d bytes, SHA-256 %s", bundle.path, bundle.spec.name, len(bundle.content), bundle.sha256)
     return backend
 
 

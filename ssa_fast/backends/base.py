@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from ssa_fast.errors import ShapeError
+from ssa_fast import hardware
+from ssa_fast.errors import BackendError, ConfigError, ShapeError
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray
 
-__all__ = ["Backend", "Device", "Precision", "check_windows"]
+__all__ = ["Backend", "Choice", "Device", "Precision", "check_windows", "cpu_precision", "engine_failure"]
 
 Precision: TypeAlias = Literal["float32", "bf16"]
+Choice: TypeAlias = Literal["auto", "float32", "bf16"]
+"""A precision, or `auto`: bf16 where the device gains from it, else float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,12 @@ class Backend(Protocol):
     def logits(self, windows: FloatArray) -> FloatArray:
         """Logits of one batch: (N, C, X, Y, Z) in, (N, K, X, Y, Z) out.
 
-        The result may be overwritten by the next call. Raises ShapeError if an edge is no multiple of `spec.divisor`.
+        The result may be overwritten by the next call. Raises ShapeError if an edge is no multiple of `spec.divisor`,
+        BackendError if the engine fails, for want of memory most likely.
         """
+
+    def free_bytes(self) -> int | None:
+        """Memory that the device has left; None where it is not known."""
 
     def close(self) -> None:
         """Let go of the device's memory. A closed backend is not used again."""
@@ -55,3 +62,22 @@ def check_windows(windows: FloatArray, spec: ModelSpec) -> None:
         raise ShapeError(f"windows are {windows.shape}, wanted (N, {len(spec.modalities)}, X, Y, Z)")
     if windows.shape[0] < 1 or any(edge < spec.divisor or edge % spec.divisor for edge in windows.shape[2:]):
         raise ShapeError(f"windows are {windows.shape}, wanted edges that are multiples of {spec.divisor}: pad them")
+
+
+def cpu_precision(choice: Choice) -> Precision:
+    """The precision that `choice` stands for on this processor.
+
+    Raises ConfigError for bf16 without instructions for it.
+    """
+    if choice == "auto":
+        return "bf16" if hardware.cpu().gains_from_bf16 else "float32"
+    if choice == "bf16" and not hardware.cpu().has_bf16:
+        raise ConfigError(f"{hardware.cpu().name} has no bf16 instructions: take --precision float32")
+    return choice
+
+
+def engine_failure(device: Device, windows: FloatArray, error: Exception) -> BackendError:
+    """What an engine's own error becomes: one line that says where it ran and on how much."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    shape = " x ".join(map(str, windows.shape))
+    return BackendError(f"{device} failed on {shape} values: {first}; if memory was short, close other programs")

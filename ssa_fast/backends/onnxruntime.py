@@ -6,7 +6,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from ssa_fast import hardware
-from ssa_fast.backends.base import Device, check_windows
+from ssa_fast.backends.base import Choice, Device, check_windows, engine_failure
 from ssa_fast.errors import BackendUnavailable, BundleError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.geometry import FloatArray
@@ -15,7 +15,7 @@ __all__ = ["PRECISIONS", "OrtBackend", "open_bundle"]
 
 PRECISIONS = ("float32",)
 _PROVIDER = "CPUExecutionProvider"
-_LOAD_ERRORS = (  # the library's own classes share no base
+_ENGINE_ERRORS = (  # the library's own classes share no base
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -36,7 +36,7 @@ class OrtBackend:
         options.enable_cpu_mem_arena = False
         try:
             self._session = onnxruntime.InferenceSession(bundle.content, options, providers=[_PROVIDER])
-        except _LOAD_ERRORS as error:
+        except _ENGINE_ERRORS as error:
             raise BundleError(f"{bundle.path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
         if self._session.get_providers()[0] != _PROVIDER:  # a session may quietly move elsewhere
             raise BackendUnavailable(f"ONNX Runtime runs on {self._session.get_providers()[0]}, wanted {_PROVIDER}")
@@ -51,15 +51,22 @@ class OrtBackend:
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
         check_windows(windows, self.spec)
-        logits: FloatArray = self._session.run(None, {"windows": windows})[0]
+        try:
+            logits: FloatArray = self._session.run(None, {"windows": windows})[0]
+        except _ENGINE_ERRORS as error:
+            raise engine_failure(self.device, windows, error) from error
         return logits
+
+    def free_bytes(self) -> int | None:
+        """See `Backend.free_bytes`."""
+        return hardware.usable_memory_bytes()
 
     def close(self) -> None:
         """See `Backend.close`."""
         del self._session
 
 
-def open_bundle(bundle: Bundle, precision: str) -> OrtBackend:
+def open_bundle(bundle: Bundle, precision: Choice) -> OrtBackend:
     """The backend for a bundle, in the one of PRECISIONS. Raises BundleError if ONNX Runtime cannot load it."""
     assert precision in ("auto", *PRECISIONS), precision  # open_backend has checked
     return OrtBackend(bundle)

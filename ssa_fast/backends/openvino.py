@@ -9,7 +9,7 @@ import openvino
 from openvino import properties
 
 from ssa_fast import hardware
-from ssa_fast.backends.base import Device, Precision, check_windows
+from ssa_fast.backends.base import Choice, Device, Precision, check_windows, cpu_precision, engine_failure
 from ssa_fast.errors import BundleError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.geometry import FloatArray
@@ -25,16 +25,16 @@ class OpenvinoBackend:
 
     def __init__(self, bundle: Bundle, precision: Precision) -> None:
         self._core = openvino.Core()
-        try:
-            self._model = self._core.read_model(io.BytesIO(bundle.content))
-        except RuntimeError as error:
-            raise BundleError(f"{bundle.path}: OpenVINO cannot load it: {str(error).splitlines()[0]}") from error
-        self._settings: dict[Any, Any] = {
+        settings: dict[Any, Any] = {
             properties.hint.inference_precision: _TYPES[precision],
             properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
             properties.inference_num_threads: hardware.cpu().threads,
         }
-        self._compiled = self._core.compile_model(self._model, "CPU", self._settings)
+        try:
+            model = self._core.read_model(io.BytesIO(bundle.content))
+            self._compiled = self._core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise BundleError(f"{bundle.path}: OpenVINO cannot load it: {str(error).splitlines()[0]}") from error
         self._request = self._compiled.create_infer_request()
         self.spec = bundle.spec
         self.device = Device(
@@ -47,17 +47,25 @@ class OpenvinoBackend:
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
         check_windows(windows, self.spec)
-        result = self._request.infer({0: openvino.Tensor(windows, shared_memory=True)}, share_outputs=True)
+        try:
+            result = self._request.infer({0: openvino.Tensor(windows, shared_memory=True)}, share_outputs=True)
+        except (RuntimeError, MemoryError) as error:
+            raise engine_failure(self.device, windows, error) from error
         logits: FloatArray = result[0]
         return logits
 
+    def free_bytes(self) -> int | None:
+        """See `Backend.free_bytes`."""
+        return hardware.usable_memory_bytes()
+
     def close(self) -> None:
         """See `Backend.close`."""
-        del self._request, self._compiled, self._model
+        del self._request, self._compiled
 
 
-def open_bundle(bundle: Bundle, precision: str) -> OpenvinoBackend:
-    """The backend for a bundle. Raises BundleError if OpenVINO cannot load it."""
-    if precision == "auto":
-        precision = "bf16" if hardware.cpu().gains_from_bf16 else "float32"
-    return OpenvinoBackend(bundle, "bf16" if precision == "bf16" else "float32")
+def open_bundle(bundle: Bundle, precision: Choice) -> OpenvinoBackend:
+    """The backend for a bundle.
+
+    Raises BundleError if OpenVINO cannot load it, ConfigError if the processor lacks the precision.
+    """
+    return OpenvinoBackend(bundle, cpu_precision(precision))

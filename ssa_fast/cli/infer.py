@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from ssa_fast.backends import BACKENDS, choose_backend, open_backend
+from ssa_fast.backends import BACKENDS, Choice, choose_backend, open_backend
 from ssa_fast.cli.options import FOLDER, cases_argument, chosen_cases, modality_options
 from ssa_fast.errors import CohortError
 from ssa_fast.infer.cohort import Outcome, segment_cohort
@@ -43,7 +44,7 @@ def command(
     out: Path,
     backend: str,
     bundle: str,
-    precision: str,
+    precision: Choice,
     **named: Path | None,
 ) -> None:
     """Segment CASES into OUT/CASE.nii.gz, with OUT/CASE.json beside each that says how it was made.
@@ -56,21 +57,24 @@ def command(
     found = chosen_cases(cases, named)
     is_path = bundle.endswith(".onnx")
     loaded = read_bundle(Path(bundle) if is_path else shipped_bundle(bundle))
+    facts: dict[str, object] = {
+        "bundle_sha256": loaded.sha256,
+        "asked_for": {"backend": backend, "precision": precision},
+    }
     if backend == "auto":
         backend, reason = choose_backend()
+        facts["backend_chosen"] = f"{backend}: {reason}"
         click.echo(f"backend {backend}: {reason}")
-    opened = open_backend(
-        backend, loaded, "bf16" if precision == "bf16" else "float32" if precision == "float32" else "auto"
-    )
-    click.echo(f"network {loaded.spec.name} by {opened.device}")
     seconds, failed = [], []
-    for place, outcome in enumerate(segment_cohort(Segmenter(opened), found, out, loaded.sha256, _print_plan), start=1):
-        _print_outcome(outcome, place, len(found))
-        if outcome.error is None:  # the outcome itself, with its labels, is let go
-            seconds.append(sum(outcome.seconds.values()))
-        else:
-            failed.append(outcome.name)
-    opened.close()
+    with closing(open_backend(backend, loaded, precision)) as opened:
+        click.echo(f"network {loaded.spec.name} by {opened.device}")
+        outcomes = segment_cohort(Segmenter(opened), found, out, facts, _print_plan)
+        for place, outcome in enumerate(outcomes, start=1):
+            _print_outcome(outcome, place, len(found))
+            if outcome.error is None:  # the outcome itself, with its labels, is let go
+                seconds.append(sum(outcome.seconds.values()))
+            else:
+                failed.append(outcome.name)
     if seconds:
         median = statistics.median(seconds)
         click.echo(
@@ -89,8 +93,9 @@ def _print_plan(name: str, plan: Plan) -> None:
 def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
     head = f"[{place}/{count}] {outcome.name}"
     if outcome.segmentation is None:
-        message = str(outcome.error)
-        click.echo(f"[{place}/{count}] {message}" if outcome.name in message else f"{head}: {message}", err=True)
+        message = str(outcome.error).removeprefix(f"case {outcome.name}: ")
+        stale = " (what is in its place is of an earlier run)" if outcome.is_stale else ""
+        click.echo(f"{head}: {message}{stale}", err=True)
         return
     stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
     volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())

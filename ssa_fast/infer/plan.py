@@ -29,15 +29,15 @@ class Plan:
         return f"brain {box}, one pass of {shape}, {self.gflop:.0f} GFLOP, {memory}"
 
 
-def plan_case(box: tuple[int, int, int], spec: ModelSpec, budget_bytes: int) -> Plan:
+def plan_case(box: tuple[int, int, int], spec: ModelSpec, budget_bytes: int | None) -> Plan:
     """The plan for a brain box of (X, Y, Z) voxels: pure, so it can be shown and tested without a network.
 
-    A `budget_bytes` of 0 means that the memory is not known and not limited.
+    A `budget_bytes` of None means that the memory is not known and not limited.
     Raises BudgetError if one pass needs more than `budget_bytes`.
     """
     shape = padded_shape(box, spec.divisor)
     plan = Plan(box=box, shape=shape, gflop=gflop(spec.network, shape), peak_bytes=_peak_bytes(spec.network, shape))
-    if 0 < budget_bytes < plan.peak_bytes:
+    if budget_bytes is not None and budget_bytes < plan.peak_bytes:
         raise BudgetError(
             f"one pass of {' x '.join(map(str, shape))} voxels needs {plan.peak_bytes / 1e9:.2f} GB, "
             f"{budget_bytes / 1e9:.2f} GB are granted: close other programs or take the 'lite' network"

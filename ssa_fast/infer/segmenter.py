@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import ConfigError
 from ssa_fast.infer.plan import Plan, plan_case
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import Stages
+from ssa_fast.model.spec import PREPROCESSING, ModelSpec
 from ssa_fast.volume.case import Case
 from ssa_fast.volume.geometry import LabelArray
 from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
 from ssa_fast.volume.preprocess import Brain, crop_to_brain, pad_brain
 
 __all__ = ["Segmentation", "Segmenter"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +45,12 @@ class Segmenter:
     """Segments cases with one open backend."""
 
     def __init__(self, backend: Backend, budget_bytes: int | None = None) -> None:
-        """`budget_bytes` is the memory that a case's arrays may take; None: what the machine has left then.
+        """`budget_bytes` is the memory that a case's arrays may take; None: what the device has left then.
 
-        Raises ConfigError if the network wants other modalities, or another order, than cases are read in.
+        Raises ConfigError if the network wants cases read, ordered or prepared in another way than they are here, or
+        if its labels are others.
         """
-        if backend.spec.modalities != MODALITIES:
-            raise ConfigError(
-                f"network '{backend.spec.name}' reads {' '.join(backend.spec.modalities)}, "
-                f"cases hold {' '.join(MODALITIES)}"
-            )
+        _check_spec(backend.spec)
         self.backend = backend
         self._budget_bytes = budget_bytes
 
@@ -59,13 +59,15 @@ class Segmenter:
 
         Raises BudgetError if its pass does not fit the memory.
         """
-        budget = hardware.usable_memory_bytes() if self._budget_bytes is None else self._budget_bytes
+        budget = self.backend.free_bytes() if self._budget_bytes is None else self._budget_bytes
+        _log.info("memory granted: %s", "not limited" if budget is None else f"{budget / 1e9:.2f} GB")
         return plan_case(brain.box.shape, self.backend.spec, budget)
 
     def segment(self, case: Case, on_plan: Callable[[Plan], None] | None = None) -> Segmentation:
         """The segmentation of a case; `on_plan` hears of the plan before the network runs.
 
-        Raises CaseError for a case with nothing to normalize, BudgetError like `plan`, NumericsError for NaN.
+        Raises CaseError for a case with nothing to normalize, BudgetError like `plan`, BackendError if the engine
+        fails, NumericsError for NaN.
         """
         stages = Stages()
         with stages.measure("prepare"):
@@ -81,3 +83,15 @@ class Segmenter:
         return Segmentation(
             name=case.name, labels=labels, plan=plan, device=self.backend.device, seconds=stages.seconds
         )
+
+
+def _check_spec(spec: ModelSpec) -> None:
+    labels = ("background", *LABEL_NAMES.values())
+    wanted = (
+        ("reads", " ".join(spec.modalities), "cases hold", " ".join(MODALITIES)),
+        ("gives the labels", " ".join(spec.labels), "segmentations hold", " ".join(labels)),
+        ("was trained on volumes", spec.preprocessing, "cases are prepared as", PREPROCESSING),
+    )
+    for verb, theirs, our_verb, ours in wanted:
+        if theirs != ours:
+            raise ConfigError(f"network '{spec.name}' {verb} {theirs}, {our_verb} {ours}: take another bundle")

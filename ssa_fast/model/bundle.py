@@ -81,7 +81,11 @@ def read_bundle(path: Path) -> Bundle:
     if PARITY not in entries:
         raise BundleError(f"{path}: was never proven equal to its checkpoint: export it again with 'ssa-fast export'")
     spec = ModelSpec.from_json(entries[SPEC], where=str(path))
-    return Bundle(path=path, content=content, spec=spec, parity=json.loads(entries[PARITY]))
+    try:
+        parity = json.loads(entries[PARITY])
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{path}: its parity record is damaged ({error}): export it again") from error
+    return Bundle(path=path, content=content, spec=spec, parity=parity)
 
 
 def _fields(message: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:

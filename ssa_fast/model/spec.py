@@ -12,7 +12,10 @@ from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 
-__all__ = ["PRESETS", "Layer", "ModelSpec", "UNetConfig", "gflop", "layers", "parameter_count"]
+__all__ = ["PREPROCESSING", "PRESETS", "Layer", "ModelSpec", "UNetConfig", "gflop", "layers", "parameter_count"]
+
+PREPROCESSING = "RAS, 1 mm, cropped to the brain (any modality != 0), z-score a modality over its non-zero voxels"
+"""What `volume.preprocess` does to a case, in the words of a spec."""
 
 FULL_RESOLUTION_CHANNELS = 8  # of the one block that a half-resolution network has at the input's resolution
 
@@ -140,9 +143,7 @@ class ModelSpec:
     window: tuple[int, int, int]  # voxels it was trained on, X Y Z
     modalities: tuple[str, ...] = MODALITIES  # channel order
     labels: tuple[str, ...] = ("background", *LABEL_NAMES.values())  # the label value is the place
-    preprocessing: str = (
-        "RAS, 1 mm, cropped to the brain (any modality != 0), z-score a modality over its non-zero voxels"
-    )
+    preprocessing: str = PREPROCESSING
     parent: str = ""  # SHA-256 of the checkpoint that a bundle was made from
     licence: str = ""
     attribution: str = ""

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 
 from ssa_fast import backends, hardware
 from ssa_fast.errors import BackendUnavailable, BundleError, ConfigError
@@ -16,7 +17,7 @@ from ssa_fast.model.bundle import read_bundle
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are(tiny_bundle_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no backend 'onnx': there are auto, openvino, ort, torch"):
+    with pytest.raises(ConfigError, match="no backend 'onnx': there are auto, openvino, torch, ort"):
         backends.open_backend("onnx", read_bundle(tiny_bundle_path))
 
 
@@ -48,12 +49,13 @@ def test_bf16_is_refused_where_the_processor_has_none(tiny_bundle_path: Path, mo
 @pytest.mark.parametrize(
     ("flags", "precision"), [(("avx512_bf16", "amx_bf16"), "bf16"), (("avx512_bf16",), "float32"), ((), "float32")]
 )
-def test_openvino_takes_bf16_by_itself_only_where_an_intel_processor_gains(
-    flags: tuple[str, ...], precision: str, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_auto_takes_bf16_only_where_an_intel_processor_gains(
+    name: str, flags: tuple[str, ...], precision: str, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processor = dataclasses.replace(hardware.cpu(), name="Intel Xeon", flags=frozenset(flags))
     monkeypatch.setattr(hardware, "cpu", lambda: processor)
-    assert backends.open_backend("openvino", read_bundle(tiny_bundle_path)).device.precision == precision
+    assert backends.open_backend(name, read_bundle(tiny_bundle_path)).device.precision == precision
 
 
 def test_two_onnxruntimes_are_refused(tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,17 +68,29 @@ def test_two_onnxruntimes_are_refused(tiny_bundle_path: Path, monkeypatch: pytes
     ("installed", "choice", "reason"),
     [
         (("openvino", "ort"), "openvino", "fastest on CPUs in our measurements; installed: openvino, ort"),
-        (("ort", "torch"), "ort", "openvino not installed; installed: ort, torch"),
-        (("torch",), "torch", "openvino and ort not installed"),
+        (("torch", "ort"), "torch", "openvino not installed; installed: torch, ort"),
+        (("ort",), "ort", "openvino and torch not installed"),
     ],
 )
 def test_auto_says_what_it_chose_and_why(
     installed: tuple[str, ...], choice: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "available_backends", lambda: installed)
+    monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: False)
     name, why = backends.choose_backend()
     assert name == choice
     assert reason in why
+
+
+def test_auto_takes_torch_where_it_computes_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "available_backends", lambda: ("openvino", "torch"))
+    monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA GeForce GTX 1650")
+    assert backends.choose_backend()[0] == "torch"
+    assert "it computes on NVIDIA GeForce GTX 1650" in backends.choose_backend()[1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a CPU-only torch beside a driver
+    assert backends.choose_backend()[0] == "openvino"
 
 
 def test_auto_without_any_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

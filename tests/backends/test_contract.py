@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 
 from ssa_fast import hardware
 from ssa_fast.backends import Backend, Choice, available_backends, open_backend
-from ssa_fast.errors import ShapeError
+from ssa_fast.errors import BackendError, ShapeError
 from ssa_fast.export.parity import AGREEMENT_NEEDED, compare
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import shipped_bundle
 from ssa_fast.volume.case import find_cases, read_case
 from ssa_fast.volume.geometry import FloatArray
 from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
+from tests.networks import tiny_config
 
 LOGIT_TOLERANCE = {"float32": 1e-3}  # absolute; bf16 keeps 8 bits of a value, so it is held by its labels alone
 RUNS: tuple[tuple[str, Choice], ...] = (
@@ -26,9 +28,9 @@ RUNS: tuple[tuple[str, Choice], ...] = (
     ("openvino", "bf16"),
 )
 
-# On a whole brain ONNX Runtime's logits drift from torch's and OpenVINO's, which agree to 1e-5: 0.03 was measured,
-# with 99.97 % of the labels equal. Its instance norm is suspected. Its labels are held as the others'.
-BRAIN_LOGIT_TOLERANCE = {("ort", "float32"): 0.06, ("openvino", "float32"): 1e-3, ("torch", "float32"): 1e-3}
+# On a whole brain the engines' instance norms add up many voxels in float32: against float64, 0.005 was measured for
+# ONNX Runtime and 0.029 for OpenVINO, with 99.99 % of the labels equal. Their labels are held as the others'.
+BRAIN_LOGIT_TOLERANCE = {("ort", "float32"): 0.01, ("openvino", "float32"): 0.06, ("torch", "float32"): 1e-3}
 
 every_run = pytest.mark.parametrize(("name", "precision"), RUNS, ids=["-".join(run) for run in RUNS])
 
@@ -87,6 +89,25 @@ def test_windows_of_a_wrong_shape_are_refused(
     backend = _opened(name, precision, read_bundle(tiny_bundle_path))
     with pytest.raises(ShapeError, match="wanted"):
         backend.logits(_windows(*shape))
+
+
+@every_run
+def test_a_failure_of_the_engine_is_one_line_that_says_where(
+    name: str, precision: Choice, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = _opened(name, precision, read_bundle(tiny_bundle_path))
+    wider = dataclasses.replace(tiny_config(), modalities=5)
+    spec = dataclasses.replace(backend.spec, modalities=(*backend.spec.modalities, "pd"), network=wider)
+    monkeypatch.setattr(backend, "spec", spec)
+    with pytest.raises(BackendError, match=r"failed on 1 x 5 x 16 x 16 x 16 values: ") as caught:
+        backend.logits(_windows(1, 5, 16, 16, 16))  # as the spec now has it, but not the graph
+    assert "\n" not in str(caught.value)
+
+
+@every_run
+def test_a_backend_knows_the_memory_that_is_left(name: str, precision: Choice, tiny_bundle_path: Path) -> None:
+    left = _opened(name, precision, read_bundle(tiny_bundle_path)).free_bytes()
+    assert left is None or left > 2**20
 
 
 @every_run

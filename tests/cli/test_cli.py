@@ -109,6 +109,7 @@ def test_a_bad_case_is_one_line_exit_2_and_no_file(
     assert len(lines) == 2  # the case's own, and the sum at the end
     assert case.name in lines[0]
     assert words in lines[0]
+    assert lines[0].count(case.name) <= 3  # once as the case, and in its file's path
     assert lines[1] == f"error: 1 of 2 cases failed: {case.name} (each has its line above)"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{good.name}.json", f"{good.name}.nii.gz"]
 

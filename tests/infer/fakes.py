@@ -25,5 +25,8 @@ class BrightnessBackend:
         logits[:, 3] = 3 * (windows[:, 1] > 1)
         return logits
 
+    def free_bytes(self) -> int | None:
+        return None
+
     def close(self) -> None:
         pass

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 
+from ssa_fast.backends.base import engine_failure
 from ssa_fast.errors import CaseError
 from ssa_fast.infer.cohort import segment_cohort
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.volume.case import find_cases, named_case
+from ssa_fast.volume.geometry import FloatArray
 from tests.cases import turned_affine, write_case
 from tests.infer.fakes import BrightnessBackend
 
@@ -24,7 +27,9 @@ def _three_cases(folder: Path) -> Path:
 
 def test_each_case_becomes_a_label_map_on_its_own_grid_and_a_record(tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
-    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", bundle="abc"))
+    outcomes = list(
+        segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={"bundle_sha256": "abc"})
+    )
     assert [outcome.name for outcome in outcomes] == ["Case-0", "Case-1", "Case-2"]
     for outcome in outcomes:
         assert outcome.path is not None
@@ -44,12 +49,39 @@ def test_each_case_becomes_a_label_map_on_its_own_grid_and_a_record(tmp_path: Pa
 def test_a_bad_case_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     folder = _three_cases(tmp_path / "cases")
     (folder / "Case-1" / "Case-1-t2w.nii.gz").write_bytes(b"")
-    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), find_cases([folder]), tmp_path / "out", bundle=""))
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), find_cases([folder]), tmp_path / "out", facts={}))
     assert [outcome.path is not None for outcome in outcomes] == [True, False, True]
     assert isinstance(outcomes[1].error, CaseError)
     assert "Case-1-t2w.nii.gz" in str(outcomes[1].error)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz"]
+
+
+def test_a_case_that_fails_says_when_an_earlier_result_is_still_there(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={}))
+    (tmp_path / "cases" / "Case-1" / "Case-1-t2w.nii.gz").write_bytes(b"")
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={}))
+    assert [outcome.is_stale for outcome in outcomes] == [False, True, False]
+
+
+def test_an_engine_that_fails_on_one_case_goes_on_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = BrightnessBackend()
+    logits, calls = backend.logits, iter(range(3))
+
+    def short_of_memory_once(windows: FloatArray) -> FloatArray:
+        if next(calls) == 1:
+            raise engine_failure(backend.device, windows, RuntimeError("out of memory\nand a trace"))
+        return logits(windows)
+
+    monkeypatch.setattr(backend, "logits", short_of_memory_once)
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    outcomes = list(segment_cohort(Segmenter(backend), cases, tmp_path / "out", facts={}))
+    assert [outcome.path is not None for outcome in outcomes] == [True, False, True]
+    assert "numpy in float32 on none failed on 1 x 4 x" in str(outcomes[1].error)
+    assert "out of memory; if memory was short" in str(outcomes[1].error)
 
 
 def test_a_result_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
@@ -59,8 +91,9 @@ def test_a_result_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
     before = scan.read_bytes()
     named = {modality: folder / f"Case-0-{modality}.nii.gz" for modality in ("t1c", "t2w", "t2f")}
     files = named_case({"t1n": scan, **named})
-    (outcome,) = segment_cohort(Segmenter(BrightnessBackend()), [files], folder, bundle="")
+    (outcome,) = segment_cohort(Segmenter(BrightnessBackend()), [files], folder, facts={})
     assert "one of its own files: choose another --out" in str(outcome.error)
+    assert not outcome.is_stale
     assert scan.read_bytes() == before
 
 
@@ -68,6 +101,6 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
     contents = []
     for _ in range(2):
-        list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", bundle=""))
+        list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={}))
         contents.append([path.read_bytes() for path in sorted((tmp_path / "out").glob("*.nii.gz"))])
     assert contents[0] == contents[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,8 +59,27 @@ def test_a_budget_that_is_too_small_is_an_error_before_the_network_runs(tmp_path
         Segmenter(BrightnessBackend(), budget_bytes=1000).segment(_case(tmp_path))
 
 
-def test_a_network_with_modalities_in_another_order_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"modalities": ("t1c", "t1n", "t2w", "t2f")}, "reads t1c t1n t2w t2f, cases hold t1n t1c t2w t2f"),
+        ({"labels": ("background", "ED", "NCR", "ET")}, "gives the labels background ED NCR ET, segmentations hold"),
+        ({"preprocessing": "scaled to [0, 1]"}, r"trained on volumes scaled to \[0, 1\], cases are prepared as RAS"),
+    ],
+)
+def test_a_network_that_was_trained_on_something_else_is_refused(change: dict[str, Any], words: str) -> None:
     backend = BrightnessBackend()
-    backend.spec = dataclasses.replace(backend.spec, modalities=("t1c", "t1n", "t2w", "t2f"))
-    with pytest.raises(ConfigError, match="reads t1c t1n t2w t2f, cases hold t1n t1c t2w t2f"):
+    backend.spec = dataclasses.replace(backend.spec, **change)
+    with pytest.raises(ConfigError, match=words):
         Segmenter(backend)
+
+
+def test_the_budget_is_what_the_device_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = BrightnessBackend()
+    case = _case(tmp_path)
+    for nothing_left in (0, 1000):
+        monkeypatch.setattr(backend, "free_bytes", lambda left=nothing_left: left)
+        with pytest.raises(BudgetError, match="are granted"):
+            Segmenter(backend).segment(case)
+    monkeypatch.setattr(backend, "free_bytes", lambda: None)
+    assert Segmenter(backend).segment(case).plan.peak_bytes > 1000

@@ -70,6 +70,11 @@ def test_a_bundle_without_parity_record_is_refused(tiny_bundle_path: Path, tmp_p
         read_bundle(_rewritten(tiny_bundle_path, tmp_path, parity=None))
 
 
+def test_a_damaged_parity_record_is_a_bundle_error(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="its parity record is damaged"):
+        read_bundle(_rewritten(tiny_bundle_path, tmp_path, parity='{"label_agreement": 0.9'))
+
+
 def test_a_bundle_of_a_later_version_is_refused_with_the_key_it_does_not_know(
     tiny_bundle_path: Path, tmp_path: Path
 ) -> None:
