@@ -23,8 +23,7 @@ from ssa_fast.train.losses import dice_and_cross_entropy
 from ssa_fast.train.placement import Placement, choose_placement
 from ssa_fast.train.run import Run, open_run
 from ssa_fast.train.splits import Split
-from ssa_fast.train.validate import mean_dice, open_segmenter
-from ssa_fast.volume.case import CaseFiles
+from ssa_fast.train.validate import check_held_out, mean_dice, open_segmenter
 
 __all__ = ["Outcome", "Progress", "train"]
 
@@ -72,31 +71,32 @@ def train(
     Each step draws its patches from its own random stream, so a resumed run trains as one that never stopped. A new
     run begins with the averaged weights of `start`, where one is given, else with random ones.
 
-    Raises CaseError for a case that cannot be used, CheckpointError if the checkpoint is of another configuration
-    (only `steps` may differ) or `start` is of another network, ConfigError for a precision that the device does
-    not have, without cases, or for a held-out case that `start` has seen, NumericsError if the loss diverges.
+    Raises CaseError for a case that cannot be used, held out or not, before the first step; CheckpointError if the
+    checkpoint is of another configuration (only `steps` may differ) or `start` is of another network; ConfigError for
+    a precision that the device does not have, without cases, or for a held-out case that the weights have seen;
+    NumericsError if the loss diverges.
     """
     if not split.training:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
     placement = choose_placement(config)
-    _refuse_a_leak(start, split.held_out)
     run = open_run(config, out, start, placement)
-    run.claim([files.name for files in split.training])
+    run.claim(split)
     began_at = run.step
     if began_at >= config.steps:
         return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps)
-    cases = [load_training_case(files) for files in split.training]
-    held_out = [files for files in split.held_out if files.reference is not None]
     segmenter = open_segmenter(run, placement)
+    check_held_out(segmenter, split.held_out)
+    cases = [load_training_case(files) for files in split.training]
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known now, not at the first checkpoint
     losses: list[Tensor] = []
     since = time.perf_counter()
     while run.step < config.steps and not is_stopped():
         losses.append(_step(run, cases, placement))
-        is_validation = bool(held_out) and _is_due(run, config.validate_every)
+        is_validation = bool(split.held_out) and _is_due(run, config.validate_every)
         if is_validation or _is_due(run, config.report_every):
             progress = _progress(run, losses, time.perf_counter() - since)
             if is_validation:
-                progress = dataclasses.replace(progress, dice=mean_dice(segmenter, held_out))
+                progress = dataclasses.replace(progress, dice=mean_dice(segmenter, split.held_out))
             run.history.append(dataclasses.asdict(progress))
             on_progress(progress)
             losses.clear()
@@ -177,11 +177,3 @@ def _progress(run: Run, losses: Sequence[Tensor], seconds: float) -> Progress:
         patches_per_second=pace * config.batch,
         seconds_left=(config.steps - run.step) / pace,
     )
-
-
-def _refuse_a_leak(start: Checkpoint | None, held_out: Sequence[CaseFiles]) -> None:
-    """Raises ConfigError if the weights to begin with were trained on a case that is to be held out now."""
-    known = set(start.spec.trained_on.split()) if start is not None else set()
-    leaked = sorted(files.name for files in held_out if files.name in known)
-    if leaked:
-        raise ConfigError(f"--from: its weights were trained on {', '.join(leaked)}, held out now: take another fold")

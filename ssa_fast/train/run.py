@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ssa_fast.config import from_mapping, to_mapping
-from ssa_fast.errors import CheckpointError, NumericsError
+from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.files import write_json
 from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.placement import Placement
+from ssa_fast.train.splits import Split
 
 __all__ = ["LAST", "Run", "open_run"]
 
@@ -47,14 +47,27 @@ class Run:
         """Its checkpoint."""
         return self.folder / LAST
 
-    def claim(self, names: Sequence[str]) -> None:
-        """Raises CheckpointError if the run was begun on other cases than `names`: its scores would be leaks."""
-        if self.cases and set(self.cases) != set(names):
+    def claim(self, split: Split) -> None:
+        """Take the cases to train on. Scores of a case that the weights have seen would be no scores.
+
+        Raises CheckpointError if the run was begun on other cases, ConfigError if the weights that it began with were
+        trained on a case that is held out now.
+        """
+        names = {files.name for files in split.training}
+        if self.cases and set(self.cases) != names:
+            differ = ", ".join(sorted(names ^ set(self.cases))[:3])
             raise CheckpointError(
-                f"{self.path}: was trained on {len(self.cases)} other cases than the {len(names)} given: "
+                f"{self.path}: was trained on other cases than those given (see {differ}): "
                 "give the same cases and fold, or another --out"
             )
-        self.cases = tuple(names)
+        # a spec joins names by spaces, so a name that holds one is known by its words
+        leaked = [files.name for files in split.held_out if set(files.name.split()) <= set(self.earlier_cases)]
+        if leaked:
+            raise ConfigError(
+                f"the weights that this run begins with were trained on {', '.join(leaked)}, held out now: "
+                "take another fold, or another --from"
+            )
+        self.cases = tuple(sorted(names))
 
     def save(self) -> None:
         """Write the checkpoint and, for people, the history beside it.

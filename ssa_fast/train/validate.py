@@ -12,10 +12,11 @@ from ssa_fast.metrics.overlap import overlaps
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.run import Run
-from ssa_fast.volume.case import CaseFiles, read_case
-from ssa_fast.volume.nifti import read_labels
+from ssa_fast.volume.case import CaseFiles, read_case, read_reference
+from ssa_fast.volume.geometry import to_ras
+from ssa_fast.volume.preprocess import crop_to_brain
 
-__all__ = ["mean_dice", "open_segmenter"]
+__all__ = ["check_held_out", "mean_dice", "open_segmenter"]
 
 
 def open_segmenter(run: Run, placement: Placement) -> Segmenter:
@@ -24,12 +25,27 @@ def open_segmenter(run: Run, placement: Placement) -> Segmenter:
     return Segmenter(PytorchBackend(run.averaged, spec, placement.device, "float32"))
 
 
+def check_held_out(segmenter: Segmenter, held_out: Sequence[CaseFiles]) -> None:
+    """Read every held-out case once, so that a bad one is known before training and not hours later.
+
+    Raises CaseError for images or a reference that cannot be used or are not there, BudgetError for a brain that does
+    not fit the memory.
+    """
+    for files in held_out:
+        case = read_case(files)
+        read_reference(files, case)
+        segmenter.plan(crop_to_brain(case))
+
+
 def mean_dice(segmenter: Segmenter, held_out: Sequence[CaseFiles]) -> dict[str, float]:
-    """Mean Dice of each target over whole cases, segmented as they will be in use."""
+    """Mean Dice of each target over whole cases, segmented as they will be in use.
+
+    Raises what `check_held_out` does, and NumericsError if the network gives NaN.
+    """
     scores: dict[str, list[float]] = {}
     for files in held_out:
-        result = segmenter.segment(read_case(files))
-        reference = np.asarray(read_labels(files.one("seg")).array, dtype=np.uint8)
-        for target, overlap in overlaps(reference, result.labels).items():
+        case = read_case(files)
+        predicted = np.asarray(to_ras(segmenter.segment(case).labels, case.grid.affine), dtype=np.uint8)
+        for target, overlap in overlaps(read_reference(files, case), predicted).items():
             scores.setdefault(target, []).append(overlap.dice)
     return {target: float(np.mean(values)) for target, values in scores.items()}

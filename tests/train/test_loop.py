@@ -184,6 +184,17 @@ def test_weights_that_have_seen_a_held_out_case_cannot_be_begun_with(cases: list
         train(SHORT, Split(training=cases[1:], held_out=cases[:1]), tmp_path / "second", lambda progress: None, first)
 
 
+def test_a_run_that_is_gone_on_with_still_knows_what_its_first_weights_have_seen(
+    cases: list[CaseFiles], tmp_path: Path
+) -> None:
+    _run(SHORT, cases, tmp_path / "first")
+    first = load_checkpoint(tmp_path / "first" / LAST)
+    train(SHORT, Split(training=cases[1:]), tmp_path / "second", lambda progress: None, first)
+    longer, split = dataclasses.replace(SHORT, steps=8), Split(training=cases[1:], held_out=cases[:1])
+    with pytest.raises(ConfigError, match="were trained on Case-0"):
+        train(longer, split, tmp_path / "second", lambda progress: None)
+
+
 def test_a_diverged_run_keeps_its_last_good_checkpoint(
     cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
