@@ -30,6 +30,12 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]  # "network.*", "averaged.*" and "optimizer.*", on the CPU
     facts: Mapping[str, Any]  # the training configuration, the step, the history
     sha256: str = ""  # of the file, once there is one
+    path: Path | None = None  # of the file
+
+    @property
+    def where(self) -> str:
+        """The file, or what else tells which checkpoint is meant, for errors."""
+        return str(self.path) if self.path is not None else f"checkpoint '{self.spec.name}'"
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -47,16 +53,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         tensors = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch has not
+        raise CheckpointError(f"{path}: damaged, or not a safetensors file ({error}): copy it again") from error
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
     if _SPEC not in header or _FACTS not in header:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of ssa-fast: it describes no network")
     try:
         spec = ModelSpec.from_json(header[_SPEC], where=str(path))
     except BundleError as error:
         raise CheckpointError(str(error)) from error
-    return Checkpoint(spec=spec, tensors=tensors, facts=json.loads(header[_FACTS]), sha256=sha256(content))
+    return Checkpoint(spec=spec, tensors=tensors, facts=_facts(header[_FACTS], path), sha256=sha256(content), path=path)
+
+
+def _facts(text: str, path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: damaged: its facts are no JSON ({error}): copy it again") from error
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path}: damaged: its facts are {type(facts).__name__}, wanted a table: copy it again")
+    return facts
 
 
 def network_of(checkpoint: Checkpoint, weights: str = "averaged") -> UNet:
@@ -74,6 +90,6 @@ def network_of(checkpoint: Checkpoint, weights: str = "averaged") -> UNet:
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise CheckpointError(
-            f"checkpoint '{checkpoint.spec.name}': weights do not fit its network: {first}"
+            f"{checkpoint.where}: its {weights} weights do not fit the network it describes ({first}): copy it again"
         ) from error
     return network.eval()

@@ -55,3 +55,21 @@ def test_weights_of_another_network_are_refused() -> None:
     foreign = dataclasses.replace(checkpoint.spec, network=tiny_config(stem="none"))
     with pytest.raises(CheckpointError, match="do not fit"):
         network_of(dataclasses.replace(checkpoint, spec=foreign))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"), [("{", "are no JSON"), ("[1]", "are list, wanted a table"), ("null", "are NoneType")]
+)
+def test_facts_that_are_no_table_are_refused(tmp_path: Path, facts: str, words: str) -> None:
+    path = tmp_path / "last.safetensors"
+    header = {"ssa_fast.spec": tiny_checkpoint().spec.to_json(), "ssa_fast.facts": facts}
+    path.write_bytes(safetensors.torch.save({"weight": torch.zeros(2)}, metadata=header))
+    with pytest.raises(CheckpointError, match=rf"last\.safetensors: damaged: its facts {words}"):
+        load_checkpoint(path)
+
+
+def test_weights_that_are_not_there_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, tiny_checkpoint())
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: its network weights do not fit"):
+        network_of(load_checkpoint(path), "network")
