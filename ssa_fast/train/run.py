@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,16 @@ class Run:
         names = " ".join(sorted({*self.earlier_cases, *self.cases}))
         config = self.config
         spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=names)
-        facts = {
-            "config": to_mapping(config),
-            "step": self.step,
-            "history": self.history,
-            "scaler": self.scaler.state_dict(),
-            "started_from": self.started_from,
-            "earlier_cases": self.earlier_cases,
-            "cases": self.cases,
-        }
-        save_checkpoint(self.path, Checkpoint(spec=spec, tensors=self._tensors(), facts=facts))
+        facts = _Facts(
+            config=config,
+            step=self.step,
+            history=tuple(self.history),
+            scaler=self.scaler.state_dict(),
+            started_from=self.started_from,
+            earlier_cases=self.earlier_cases,
+            cases=self.cases,
+        )
+        save_checkpoint(self.path, Checkpoint(spec=spec, tensors=self._tensors(), facts=to_mapping(facts)))
         write_json(self.folder / _HISTORY, self.history)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -99,6 +100,23 @@ class Run:
         for place, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{key}": tensor for key, tensor in values.items()}
         return tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What a checkpoint says of its run, beside the tensors."""
+
+    config: TrainConfig
+    step: int
+    history: tuple[Mapping[str, Any], ...]
+    scaler: Mapping[str, Any]  # of the loss; empty but where fp16 needs it
+    started_from: str
+    earlier_cases: tuple[str, ...]
+    cases: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.step < 0:
+            raise ConfigError(f"'step' must be 0 or more, got {self.step}")
 
 
 def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placement: Placement) -> Run:
@@ -134,33 +152,83 @@ def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placem
 
 
 def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> None:
-    if start.spec.network != config.network:
-        raise CheckpointError(
-            f"checkpoint '{start.spec.name}' holds {start.spec.network}, this run trains {config.network}: "
-            "give the same preset and norm"
-        )
+    _refuse_another_network(start, config)
     network.load_state_dict(network_of(start).state_dict())
 
 
+def _refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
+    if checkpoint.spec.network != config.network:
+        raise CheckpointError(
+            f"{checkpoint.where}: holds {checkpoint.spec.network}, this run trains {config.network}: "
+            "give the same preset and norm"
+        )
+
+
 def _resume(run: Run) -> None:
-    """Put the run back to where its checkpoint was written."""
+    """Put the run back to where its checkpoint was written.
+
+    Raises CheckpointError if that is damaged, of another version of ssa-fast, or of another configuration.
+    """
     checkpoint = load_checkpoint(run.path)
-    saved = from_mapping(TrainConfig, checkpoint.facts["config"], where=str(run.path))
-    if dataclasses.replace(saved, steps=run.config.steps) != run.config:
-        wanted = to_mapping(run.config)
-        changed = [key for key, value in to_mapping(saved).items() if value != wanted[key] and key != "steps"]
+    facts = _facts_of(checkpoint)
+    if dataclasses.replace(facts.config, steps=run.config.steps) != run.config:
+        saved, wanted = to_mapping(facts.config), to_mapping(run.config)
+        changed = [key for key, value in saved.items() if value != wanted[key] and key != "steps"]
         raise CheckpointError(
             f"{run.path}: was trained with another {', '.join(changed)}: give the same configuration, or another --out"
         )
+    _refuse_another_network(checkpoint, run.config)
     run.network.load_state_dict(network_of(checkpoint, "network").state_dict())
     run.averaged.load_state_dict(network_of(checkpoint).state_dict())
+    _restore_optimizer(run, checkpoint, may_be_empty=facts.step == 0 or bool(facts.scaler))
+    _restore_scaler(run, facts.scaler)
+    run.step, run.history = facts.step, [dict(entry) for entry in facts.history]
+    run.started_from, run.earlier_cases, run.cases = facts.started_from, facts.earlier_cases, facts.cases
+
+
+def _facts_of(checkpoint: Checkpoint) -> _Facts:
+    names = [known.name for known in dataclasses.fields(_Facts)]
+    missing = [name for name in names if name not in checkpoint.facts]
+    advice = f"give another --out, and --from {checkpoint.where} to begin with its weights"
+    if missing:
+        raise CheckpointError(
+            f"{checkpoint.where}: tells no {', '.join(missing)}, so its run cannot be gone on with: {advice}"
+        )
+    try:
+        return from_mapping(_Facts, {name: checkpoint.facts[name] for name in names}, where=checkpoint.where)
+    except ConfigError as error:
+        raise CheckpointError(f"{error}, so its run cannot be gone on with: {advice}") from error
+
+
+def _restore_optimizer(run: Run, checkpoint: Checkpoint, *, may_be_empty: bool) -> None:
+    """`may_be_empty`: there may have been no update yet; under fp16 steps are passed over until the scale fits."""
+    saved = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("optimizer.")}
+    if not saved and may_be_empty:
+        return
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in checkpoint.tensors.items():
-        if name.startswith("optimizer."):
-            _, place, key = name.split(".")
-            state.setdefault(int(place), {})[key] = tensor
+    for place, parameter in enumerate(run.network.parameters()):
+        for key, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
+            tensor = saved.get(f"optimizer.{place}.{key}")
+            if tensor is None or tensor.shape != shape:
+                found = "is not there" if tensor is None else f"has shape {tuple(tensor.shape)}"
+                raise CheckpointError(
+                    f"{checkpoint.where}: damaged: optimizer.{place}.{key} {found}, wanted {tuple(shape)}: "
+                    f"give another --out, and --from {checkpoint.where} to begin with its weights"
+                )
+            # as the parameter lies in memory: the same arithmetic, in the same order, as without a break
+            values = tensor if key == "step" else torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+            state.setdefault(place, {})[key] = values
     run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
-    run.scaler.load_state_dict(checkpoint.facts["scaler"])
-    run.step, run.history = checkpoint.facts["step"], checkpoint.facts["history"]
-    run.started_from = checkpoint.facts["started_from"]
-    run.earlier_cases, run.cases = tuple(checkpoint.facts["earlier_cases"]), tuple(checkpoint.facts["cases"])
+
+
+def _restore_scaler(run: Run, saved: Mapping[str, Any]) -> None:
+    """A run that comes from a device or precision without a scaler begins with the first scale, and the reverse."""
+    if not saved or not run.scaler.is_enabled():
+        return
+    for name in run.scaler.state_dict():
+        if not isinstance(saved.get(name), (int, float)):
+            raise CheckpointError(
+                f"{run.path}: damaged: the scaler's {name} is {saved.get(name)!r}, wanted a number: "
+                f"give another --out, and --from {run.path} to begin with its weights"
+            )
+    run.scaler.load_state_dict(dict(saved))
