@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,16 @@ __all__ = ["SUFFIXES", "Volume", "is_nifti", "read_labels", "read_volume", "with
 SUFFIXES = (".nii.gz", ".nii")
 Header: TypeAlias = nibabel.Nifti1Header  # Nifti2Header inherits from it
 
-_NIFTI1_HEADER_BYTES, _NIFTI2_HEADER_BYTES = 348, 540
+_HEADER_ERROR = 40  # nibabel's grade of a fault that has no mending
 _GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDERS = ("<i4", ">i4")
+_log = logging.getLogger(__name__)
 _GZIP_ERRORS = (OSError, cast(type[Exception], isal_zlib.IsalError))  # its stub types the class as an instance
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """One 3-D image: voxels in the axes of the file, the voxel-to-mm affine, the header it came with."""
+    """One 3-D image: voxels in the axes of the file, the voxel-to-mm affine, its header without extensions."""
 
     path: Path
     array: npt.NDArray[np.generic]  # (X, Y, Z), Fortran order as on disk; a scaled file comes as float
@@ -56,23 +59,21 @@ def read_volume(path: Path) -> Volume:
     Raises CaseError if the file is absent, empty, cut off, no NIfTI, not one volume, or holds NaN or infinity.
     """
     content = _decompressed(path)
-    image_class = _image_class(path, content)
+    header_class = _header_class(path, content)
     try:
-        image = image_class.from_bytes(content)
-        shape = image.shape
-        proxy: Any = image.dataobj
-        needed = proxy.offset + math.prod(shape) * proxy.dtype.itemsize
-        if needed > len(content):  # before memory is asked for: a damaged header may claim terabytes
-            raise OSError(f"{len(content)} of {needed} bytes")
-        is_volume = len(shape) >= 3 and 0 not in shape and math.prod(shape[3:]) == 1
-        array = np.asanyarray(image.dataobj).reshape(shape[:3], order="F") if is_volume else None  # a view
-    except (OSError, ValueError, OverflowError, nibabel.filebasedimages.ImageFileError) as error:
+        with np.errstate(all="ignore"):  # a header of noise; what comes of it is checked below
+            header = header_class(content[: header_class.template_dtype.itemsize], check=False)
+            header.check_fix(logger=_HeaderNotes(path), error_level=_HEADER_ERROR)
+            affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+            has_places = bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-6)
+            array = _voxels(header, content)
+    except (OSError, ValueError, OverflowError, nibabel.spatialimages.HeaderDataError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         raise CaseError(f"{path}: damaged or cut-off NIfTI file ({detail}): copy or convert it again") from error
-    except nibabel.spatialimages.HeaderDataError as error:
-        raise CaseError(f"{path}: the NIfTI header is damaged ({error}): copy or convert it again") from error
     if array is None:
-        raise CaseError(f"{path}: shape is {shape}, wanted one 3-D volume: split the series, one volume a file")
+        raise CaseError(
+            f"{path}: shape is {header.get_data_shape()}, wanted one 3-D volume: split the series, one volume a file"
+        )
     if array.dtype.kind not in "iuf":
         raise CaseError(f"{path}: voxels are {array.dtype}, wanted real numbers: convert the file to float32 or int16")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -80,10 +81,9 @@ def read_volume(path: Path) -> Volume:
         raise CaseError(
             f"{path}: {bad} of {array.size} voxels are NaN or infinite: mend them in the export or preparation"
         )
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    if not has_places:
         raise CaseError(f"{path}: the affine has no inverse, so no voxel has a place: mend the header's qform or sform")
-    return Volume(path=path, array=array, affine=affine, header=image.header)
+    return Volume(path=path, array=array, affine=affine, header=header)
 
 
 def read_labels(path: Path) -> Volume:
@@ -117,6 +117,7 @@ def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
         if free_text in header:  # NIfTI-2 has fewer
             header[free_text] = b""
     header["descrip"] = b"segmentation by ssa-fast"
+    header["vox_offset"] = 0  # nibabel finds the place: right after the header
     header.extensions.clear()
     image_class: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     content: bytes = image_class(labels, like.affine, header).to_bytes()
@@ -166,10 +167,36 @@ def _foreign_bytes(content: bytes) -> int:
     return len(content)
 
 
-def _image_class(path: Path, content: bytes) -> type[nibabel.Nifti1Image]:
+def _header_class(path: Path, content: bytes) -> type[Header]:
     sizes = {int(np.frombuffer(content[:4], dtype=order)[0]) for order in _BYTE_ORDERS if len(content) >= 4}
-    if _NIFTI1_HEADER_BYTES in sizes and len(content) >= _NIFTI1_HEADER_BYTES:
-        return nibabel.Nifti1Image
-    if _NIFTI2_HEADER_BYTES in sizes and len(content) >= _NIFTI2_HEADER_BYTES:
-        return nibabel.Nifti2Image
+    for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if (size := header_class.template_dtype.itemsize) in sizes and len(content) >= size:
+            return header_class
     raise CaseError(f"{path}: not a NIfTI file (it begins with {content[:4]!r}): convert it, with dcm2niix for example")
+
+
+def _voxels(header: Header, content: bytes) -> npt.NDArray[np.generic] | None:
+    """The voxels (X, Y, Z), scaled as the header says, or None if there is not just one volume.
+
+    Raises OSError if they are not all there.
+    """
+    shape = header.get_data_shape()
+    proxy = nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header, mmap=False)
+    needed = proxy.offset + math.prod(shape) * proxy.dtype.itemsize
+    if needed > len(content):  # before memory is asked for: a damaged header may claim terabytes
+        raise OSError(f"{len(content)} of {needed} bytes")
+    if len(shape) < 3 or 0 in shape or math.prod(shape[3:]) != 1:
+        return None
+    array: npt.NDArray[np.generic] = np.asanyarray(proxy).reshape(shape[:3], order="F")  # a view
+    return array
+
+
+class _HeaderNotes:
+    """What nibabel notes as it checks a header, logged with the file's name; what it then raises it need not say."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def log(self, level: int, message: str) -> None:
+        if 0 < level < _HEADER_ERROR:
+            _log.log(level // 10 * 10, "%s: %s", self._path, message)
