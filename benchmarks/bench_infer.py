@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from ssa_fast import hardware
 from ssa_fast.backends import Backend, Choice, available_backends, open_backend
 from ssa_fast.infer.segmenter import Segmenter
-from ssa_fast.measure import paired_ratio
+from ssa_fast.measure import machine_line, paired_ratio
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles, read_case
 from ssa_fast.volume.geometry import LabelArray
@@ -53,7 +53,7 @@ def bench_whole_case(
 ) -> None:
     backend = open_backend(name, lite, precision)
     segmenter = Segmenter(backend)
-    benchmark.extra_info["device"] = str(backend.device)
+    benchmark.extra_info["machine"] = machine_line(str(backend.device))
     benchmark.extra_info["label_agreement"] = _agreement(backend, case_files, reference_labels)
     benchmark.pedantic(lambda: segmenter.segment(read_case(case_files)), warmup_rounds=1, rounds=5)
     backend.close()
@@ -75,6 +75,7 @@ def bench_one_pass_costs_little_beside_the_engine(
 
     rounds = 1 if benchmark.disabled else 7
     ratio = paired_ratio(one_pass, lambda: backend.logits(windows), rounds)
+    benchmark.extra_info["machine"] = machine_line(str(backend.device))
     benchmark.extra_info["overhead"] = ratio
     benchmark.pedantic(one_pass, rounds=1)
     backend.close()
