@@ -37,6 +37,9 @@ def choose_placement(config: TrainConfig) -> Placement:
     Raises ConfigError if the device does not have that precision.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":  # float32 means float32: TF32 keeps 10 bits of a factor
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     dtype = _dtype(config, device)
     layout = torch.contiguous_format
     if device.type == "cpu" or dtype != torch.float32:

@@ -1,0 +1,57 @@
+"""Where a network is trained: the precision that is asked for, or an error."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from ssa_fast.errors import ConfigError
+from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.placement import choose_placement
+
+
+def _gpu(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
+    """A CUDA GPU that is chosen, not used."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "precision", "dtype"),
+    [
+        ("NVIDIA GeForce GTX 1650", (7, 5), "auto", torch.float32),
+        ("NVIDIA GeForce GTX 1650", (7, 5), "fp16", torch.float16),
+        ("Tesla T4", (7, 5), "auto", torch.float16),
+        ("NVIDIA A100", (8, 0), "auto", torch.bfloat16),
+        ("NVIDIA A100", (8, 0), "float32", torch.float32),
+        ("NVIDIA A100", (8, 0), "fp16", torch.float16),
+    ],
+)
+def test_a_gpu_computes_in_what_it_is_known_to_do_well(
+    name: str, capability: tuple[int, int], precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _gpu(monkeypatch, name, capability)
+    placement = choose_placement(dataclasses.replace(TrainConfig(), precision=precision))
+    assert (placement.device.type, placement.dtype) == ("cuda", dtype)
+    assert (placement.layout == torch.contiguous_format) == (dtype == torch.float32)
+
+
+def test_bf16_is_refused_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    _gpu(monkeypatch, "Tesla T4", (7, 5))
+    with pytest.raises(ConfigError, match="Tesla T4 has less"):
+        choose_placement(TrainConfig(precision="bf16"))
+
+
+def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    _gpu(monkeypatch, "NVIDIA A100", (8, 0))
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        choose_placement(TrainConfig(precision="float32"))
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
