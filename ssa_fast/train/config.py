@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,7 +35,7 @@ class AugmentConfig:
         chances += [self.gamma, self.bias_field, self.drop_modality]
         if not all(0 <= chance <= 1 for chance in chances):
             raise ConfigError("chances of augmentation must be in [0, 1]")
-        if self.scaling < 1 or not 0 <= self.rotation_degrees <= 180:
+        if not (1 <= self.scaling < math.inf and 0 <= self.rotation_degrees <= 180):
             raise ConfigError("scaling must be 1 or more and rotation_degrees in [0, 180]")
 
 
@@ -50,7 +51,7 @@ class TrainConfig:
     learning_rate: float = 1e-3  # AdamW, after warm-up; falls to zero along a half cosine
     warmup_steps: int = 100
     weight_decay: float = 1e-2
-    gradient_clip: float = 2.0  # largest norm of all gradients together
+    gradient_clip: float = 2.0  # largest norm of all gradients together; inf: whatever it is
     ema_decay: float = 0.998  # of the averaged weights, which are the ones that are kept
     tumor_share: float = 0.7  # share of patches centered on a tumor voxel
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
@@ -69,10 +70,10 @@ class TrainConfig:
         counts = (self.batch, self.steps, self.report_every, self.checkpoint_every, self.validate_every)
         if min(counts) < 1 or self.warmup_steps < 0:
             raise ConfigError("batch, steps and the three intervals must be 1 or more, warmup_steps 0 or more")
-        if not (self.learning_rate > 0 and self.gradient_clip > 0 and self.weight_decay >= 0):
+        if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf and self.gradient_clip > 0):
             raise ConfigError("learning_rate and gradient_clip must be above 0, weight_decay 0 or more")
-        if self.seed < 0:
-            raise ConfigError(f"seed must be 0 or more, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be 0 or more and below 2**63, got {self.seed}")
         if not (0 <= self.ema_decay < 1 and 0 <= self.tumor_share <= 1):
             raise ConfigError("ema_decay must be in [0, 1) and tumor_share in [0, 1]")
 

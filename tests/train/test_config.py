@@ -33,6 +33,9 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"steps": 0}, "must be 1 or more"),
         ({"batch": 0}, "must be 1 or more"),
         ({"learning_rate": 0.0}, "above 0"),
+        ({"learning_rate": float("inf")}, "above 0"),
+        ({"weight_decay": float("nan")}, "0 or more"),
+        ({"seed": 2**64}, "below"),
         ({"ema_decay": 1.0}, "ema_decay must be in"),
         ({"tumor_share": 1.5}, "tumor_share in"),
     ],
@@ -42,7 +45,10 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], words: str) 
         TrainConfig(**changes)
 
 
-@pytest.mark.parametrize("changes", [{"noise": -0.1}, {"flip": 1.1}, {"scaling": 0.9}, {"rotation_degrees": 200.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"noise": -0.1}, {"flip": 1.1}, {"scaling": 0.9}, {"scaling": float("nan")}, {"rotation_degrees": 200.0}],
+)
 def test_augmentation_out_of_range_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         AugmentConfig(**changes)
