@@ -92,7 +92,11 @@ def _print_outcome(outcome: Outcome, preset: str) -> None:
     if outcome.step < outcome.steps:
         click.echo(f"saved step {outcome.step} of {outcome.steps} in {path}: the same command goes on there", err=True)
         raise KeyboardInterrupt
-    click.echo(f"wrote {path}; next: ssa-fast export {path} --out {preset}.onnx")
+    after = f"next: ssa-fast export {path} --out {preset}.onnx"
+    if outcome.began_at >= outcome.steps:
+        click.echo(f"already finished: {path} holds {outcome.step} steps; more --steps go on with it; {after}")
+    else:
+        click.echo(f"wrote {path}; {after}")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.cli import train as module
 from ssa_fast.cli.train import command
+from ssa_fast.errors import CaseError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from tests.cases import write_case
@@ -73,6 +74,27 @@ def test_a_signal_in_the_middle_of_a_step_costs_nothing(number: signal.Signals, 
     whole = load_checkpoint(tmp_path / "whole" / "last.safetensors")
     for name, tensor in load_checkpoint(last).tensors.items():
         assert torch.equal(tensor, whole.tensors[name]), name
+
+
+def test_a_finished_run_is_said_to_be_finished_and_gone_on_with_for_more_steps(inputs: Path, tmp_path: Path) -> None:
+    assert _train(inputs, tmp_path).exit_code == 0
+    last = tmp_path / "last.safetensors"
+    again = _train(inputs, tmp_path)
+    assert again.exit_code == 0
+    assert f"already finished: {last} holds 4 steps; more --steps go on with it; next: ssa-fast export" in again.output
+    assert "wrote" not in again.output
+    more = _train(inputs, tmp_path, "--steps", 5)
+    assert f"wrote {last}" in more.output
+    assert load_checkpoint(last).facts["step"] == 5
+
+
+def test_a_held_out_case_without_a_reference_is_an_error_and_not_passed_over(inputs: Path, tmp_path: Path) -> None:
+    done = _train(
+        inputs, tmp_path / "out", inputs / "cases" / "Case-1", "--splits", inputs / "splits.toml", "--fold", 0
+    )
+    assert isinstance(done.exception, CaseError)
+    assert "case Case-1: no seg in" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_ctrl_c_ends_at_once_and_the_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
