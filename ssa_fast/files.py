@@ -5,28 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["sha256", "write_json", "write_whole"]
+__all__ = ["os_errors_of", "sha256", "write_json", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` so that `path` is either the old file or the whole new one, also after a crash.
 
-    The folder is made if need be. Raises OSError as the operating system does.
+    The folder is made if need be. Raises OSError as the operating system does, with `path` as its file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # same folder: a rename there is atomic
+    with os_errors_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                partial.unlink()
+            raise
+
+
+@contextmanager
+def os_errors_of(path: Path) -> Iterator[None]:
+    """Every OSError from inside names `path`: that of a full disk names no file, others one that nobody asked for."""
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -56,6 +56,29 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_names_the_file_that_was_to_be_written(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), _disk_full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(path, b"new")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+
+
+def test_a_file_that_may_not_be_written_is_named_and_not_its_partial_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(PermissionError) as caught:
+        write_whole(tmp_path / "a.bin", b"new")
+    assert caught.value.filename == str(tmp_path / "a.bin")
+
+
 def test_the_old_file_is_there_until_the_new_one_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.errors import CaseError, ConfigError
+from ssa_fast.files import os_errors_of
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.geometry import Affine, FloatArray, LabelArray
 from ssa_fast.volume.phantom_anatomy import BRAIN_BOX, Anatomy, along_axes, make_anatomy, random_field, soft_step
@@ -161,17 +162,18 @@ def _in_volume(box: npt.NDArray[_Voxel]) -> npt.NDArray[_Voxel]:
 
 def _write(phantom: Phantom, folder: Path) -> None:
     """The five files of a case; the folder appears when they are all there."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{phantom.name}-", dir=folder.parent))
-    try:
-        segmentation = phantom.labels.astype(np.float32)  # so do the real ones
-        for word, array in {**phantom.modalities, "seg": segmentation}.items():
-            image = nibabel.Nifti1Image(array, phantom.affine)
-            image.set_sform(phantom.affine, code=1)
-            image.set_qform(phantom.affine, code=1)
-            image.header.set_xyzt_units("mm")
-            content = gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)  # no time: equal cases, equal bytes
-            (partial / f"{phantom.name}-{word}.nii.gz").write_bytes(content)
-        partial.chmod(0o755)  # mkdtemp keeps a folder to its owner
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with os_errors_of(folder):
+        partial = Path(tempfile.mkdtemp(prefix=f".{phantom.name}-", dir=folder.parent))
+        try:
+            segmentation = phantom.labels.astype(np.float32)  # so do the real ones
+            for word, array in {**phantom.modalities, "seg": segmentation}.items():
+                image = nibabel.Nifti1Image(array, phantom.affine)
+                image.set_sform(phantom.affine, code=1)
+                image.set_qform(phantom.affine, code=1)
+                image.header.set_xyzt_units("mm")
+                content = gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)  # no time: equal cases, equal bytes
+                (partial / f"{phantom.name}-{word}.nii.gz").write_bytes(content)
+            partial.chmod(0o755)  # mkdtemp keeps a folder to its owner
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

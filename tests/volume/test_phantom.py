@@ -1,5 +1,6 @@
 """Phantom cases: the form of real ones, anatomy that holds together, contrast that each modality really shows."""
 
+import errno
 import gzip
 from pathlib import Path
 
@@ -217,18 +218,19 @@ def test_existing_folder_is_refused_before_anything_is_written(tmp_path, instant
     assert (taken / "notes.txt").read_text() == "mine"
 
 
-def test_interrupted_case_leaves_nothing(tmp_path, instant, monkeypatch):
+def test_interrupted_case_leaves_nothing_and_is_named(tmp_path, instant, monkeypatch, phantom):
     real, calls = gzip.compress, []
 
     def full_disk(*args, **kwargs):
         calls.append(args)
         if len(calls) == 3:
-            raise OSError("no space left on device")
+            raise OSError(errno.ENOSPC, "no space left on device")
         return real(*args, **kwargs)
 
     monkeypatch.setattr(module.gzip, "compress", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(OSError, match="no space left") as caught:
         write_phantoms(tmp_path, cases=1, seed=SEED)
+    assert caught.value.filename == str(tmp_path / phantom.name)
     assert list(tmp_path.iterdir()) == []
 
 
