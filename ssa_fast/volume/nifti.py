@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
 
-from ssa_fast.errors import CaseError
+from ssa_fast.errors import CaseError, ShapeError
 from ssa_fast.files import write_whole
 from ssa_fast.volume.geometry import LabelArray
 
@@ -108,7 +108,10 @@ def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
 
     The file appears whole or not at all, and equal labels give equal bytes. Header extensions and
     free text are left out, for they may hold a patient's name.
+    Raises ShapeError if labels and `like` have unlike shapes, OSError if the file cannot be written.
     """
+    if labels.shape != like.array.shape:
+        raise ShapeError(f"{path}: labels of shape {labels.shape}, wanted {like.array.shape} of {like.path.name}")
     header = like.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)

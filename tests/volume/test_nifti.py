@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ssa_fast.errors import CaseError
-from ssa_fast.volume.nifti import is_nifti, read_labels, read_volume, without_suffix, write_labels
+from ssa_fast.errors import CaseError, ShapeError
+from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix, write_labels
 from tests.cases import ORIENTATIONS, SHAPE, brain_values, rotation, tumour_labels, turned_affine, write_nifti
 
 IMAGE_CLASSES = [nibabel.Nifti1Image, nibabel.Nifti2Image]
@@ -49,6 +49,17 @@ def _write_as_stored(
     content = header.binaryblock + bytes(4) + voxels  # four bytes: no header extension
     path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
     return path
+
+
+def _read_or_refused(path: Path) -> Volume | None:
+    """The volume, or None if it is refused in one line that names the file."""
+    try:
+        return read_volume(path)
+    except CaseError as error:
+        message = str(error)
+    assert str(path) in message
+    assert "\n" not in message
+    return None
 
 
 @pytest.fixture
@@ -261,12 +272,7 @@ class TestReadVolume:
         content = bytearray(path.read_bytes())
         content[place] = value
         path.write_bytes(content)
-        try:
-            volume = read_volume(path)
-        except CaseError as error:
-            assert str(path) in str(error)  # noqa: PT017 - the other way out is as good
-            assert "\n" not in str(error)  # noqa: PT017
-        else:
+        if (volume := _read_or_refused(path)) is not None:
             assert volume.array.ndim == 3
             assert np.isfinite(volume.affine).all()
 
@@ -279,12 +285,7 @@ class TestReadVolume:
         content = bytearray(path.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= value
         path.write_bytes(content)
-        try:
-            volume = read_volume(path)
-        except CaseError as error:
-            assert str(path) in str(error)  # noqa: PT017 - the other way out is as good
-            assert "\n" not in str(error)  # noqa: PT017
-        else:  # the time and the operating system that the gzip header tells
+        if (volume := _read_or_refused(path)) is not None:  # the time and the system that the gzip header tells
             np.testing.assert_array_equal(volume.array, tumour_labels())
 
 
@@ -419,6 +420,16 @@ class TestWriteLabels:
         assert image.get_data_dtype() == np.uint8
         assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
         np.testing.assert_array_equal(image.dataobj.get_unscaled(), tumour_labels())
+
+    @pytest.mark.parametrize("shape", [SHAPE[::-1], SHAPE[:2], (*SHAPE, 1), (*SHAPE[:2], SHAPE[2] - 1)])
+    def test_labels_of_another_shape_are_refused_and_nothing_is_written(
+        self, shape: tuple[int, ...], like: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "out" / "a.nii.gz"
+        wanted = rf"a\.nii\.gz: labels of shape {re.escape(str(shape))}, wanted \(24, 20, 18\) of like\.nii\.gz"
+        with pytest.raises(ShapeError, match=wanted):
+            write_labels(path, np.zeros(shape, dtype=np.uint8), read_volume(like))
+        assert not path.parent.exists()
 
     def test_the_display_range_of_the_input_is_not_kept(self, like: Path, tmp_path: Path) -> None:
         write_labels(tmp_path / "a.nii", tumour_labels(), read_volume(like))
