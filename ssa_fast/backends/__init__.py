@@ -51,10 +51,9 @@ def choose_backend() -> tuple[str, str]:
     if not available:
         raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
     if "torch" in available and hardware.has_nvidia_driver():  # only then is torch worth its import
-        import torch
-
-        if torch.cuda.is_available():
-            return "torch", f"it computes on {torch.cuda.get_device_name()}; installed: {', '.join(available)}"
+        gpu = importlib.import_module(BACKENDS["torch"][0]).gpu_name()
+        if gpu:
+            return "torch", f"it computes on {gpu}; installed: {', '.join(available)}"
     missing = [name for name in BACKENDS if name not in available]
     reason = (
         "fastest on CPUs in our measurements"

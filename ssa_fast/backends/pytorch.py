@@ -14,7 +14,7 @@ from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.volume.geometry import FloatArray
 
-__all__ = ["PRECISIONS", "PytorchBackend", "open_bundle"]
+__all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle"]
 
 PRECISIONS = ("float32", "bf16")
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -86,6 +86,11 @@ def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = cpu_precision(precision) if device.type == "cpu" else _gpu_precision(precision, device)
     return PytorchBackend(network.eval(), bundle.spec, device, chosen)
+
+
+def gpu_name() -> str:
+    """The GPU that `open_bundle` takes, in words, or nothing where it takes the CPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def _gpu_precision(choice: Choice, device: torch.device) -> Precision:
