@@ -114,7 +114,6 @@ def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
         raise ShapeError(f"{path}: labels of shape {labels.shape}, wanted {like.array.shape} of {like.path.name}")
     header = like.header.copy()
     header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
     header["cal_max"] = header["cal_min"] = 0
     for free_text in ("aux_file", "db_name", "data_type", "intent_name"):
         if free_text in header:  # NIfTI-2 has fewer
