@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import MODALITIES
-from ssa_fast.volume.case import Case
+from ssa_fast.volume.case import Case, errors_of_case
 from ssa_fast.volume.geometry import BoolArray, Box, FloatArray, bounding_box, pad_to_multiple, to_ras
 
 __all__ = ["Brain", "crop_to_brain", "pad_brain", "z_score"]
+
+_SAFE_EXPONENT = 40  # of two: scanners give values far within
+_LEAST_DEVIATION = 1e-6  # as a share of the mean: less is rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,7 @@ def crop_to_brain(case: Case) -> Brain:
     """The box around every voxel that is not zero in some modality, each modality z-scored.
 
     `!= 0`, never `> 0`: some scanners leave negative values inside the brain.
-    Raises CaseError if a modality has one value throughout the brain.
+    Raises CaseError if a modality has one value throughout the brain, or values that float32 cannot hold.
     """
     turned = [to_ras(volume.array, volume.affine) for volume in case.volumes]
     foreground = turned[0] != 0
@@ -37,11 +42,9 @@ def crop_to_brain(case: Case) -> Brain:
     box = bounding_box(foreground)
     channels: FloatArray = np.empty((len(turned), *box.shape), dtype=np.float32)  # (C, X, Y, Z)
     for channel, array, modality in zip(channels, turned, MODALITIES, strict=True):
-        channel[...] = array[box.slices]
-        try:
+        with errors_of_case(f"{case.name}: {modality}"):
+            _fill(channel, array[box.slices])
             z_score(channel)
-        except CaseError as error:
-            raise CaseError(f"case {case.name}: {modality}: {error}") from error
     inside = np.ascontiguousarray(foreground[box.slices])
     return Brain(array=channels, foreground=inside, box=box, ras_shape=foreground.shape)
 
@@ -54,13 +57,30 @@ def z_score(channel: FloatArray) -> None:
     """
     inside = channel != 0
     values = channel[inside]
+    _, exponent = np.frexp(max(values.max(), -values.min()))
+    if abs(exponent) > _SAFE_EXPONENT:  # squares and sums of such values leave float32; powers of two change no digit
+        np.ldexp(channel, -exponent, out=channel)
+        values = channel[inside]
+    else:
+        exponent = 0
     mean = values.mean(dtype=np.float64)
     deviation = values.std(dtype=np.float64)
-    if not deviation > 1e-6 * max(1.0, abs(mean)):
-        raise CaseError(f"all non-zero voxels have the value {mean:g}: export the image again")
+    if not deviation > _LEAST_DEVIATION * abs(mean):
+        raise CaseError(
+            f"all non-zero voxels have the value {math.ldexp(mean, int(exponent)):g}: export the image again"
+        )
     channel -= np.float32(mean)
     channel *= np.float32(1 / deviation)
     channel *= inside
+
+
+def _fill(channel: FloatArray, values: npt.NDArray[np.generic]) -> None:
+    """Copy values of any type into float32. Raises CaseError if they are too large for it, or vanish in it."""
+    with np.errstate(over="ignore", under="ignore"):
+        channel[...] = values
+    is_wider = values.dtype.kind == "f" and values.dtype.itemsize > channel.itemsize
+    if is_wider and not (np.isfinite(channel).all() and np.array_equal(channel != 0, values != 0)):
+        raise CaseError(f"values reach {np.abs(values).max():g}, beyond float32: rescale the image")
 
 
 def pad_brain(brain: Brain, divisor: int) -> tuple[FloatArray, Box]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel
@@ -59,9 +60,37 @@ class TestZScore:
         z_score(scaled)
         np.testing.assert_allclose(scaled, -wanted if negate else wanted, atol=5e-3 if scale < 1 else 2e-4)
 
-    @pytest.mark.parametrize("value", [7.0, -3.5, 1e-3, 65_000.0])
+    @given(exponent=st.integers(-126, 118), negate=st.booleans())
+    def test_an_image_of_any_scale_that_float32_holds_is_normalized_alike(self, exponent: int, negate: bool) -> None:
+        wanted = brain_values().astype(np.float32)
+        scaled = np.ldexp(wanted, exponent) * np.float32(-1 if negate else 1)  # exact: powers of two
+        z_score(wanted)
+        z_score(scaled)
+        np.testing.assert_allclose(scaled, -wanted if negate else wanted, atol=1e-5)
+
+    @given(
+        hnp.arrays(
+            np.float32,
+            (4, 3, 2),
+            elements=st.floats(width=32, allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1e-30, 1e30]),
+        )
+    )
+    def test_any_finite_numbers_are_normalized_or_refused_as_one_value(self, channel: npt.NDArray[np.float32]) -> None:
+        before = channel.copy()
+        inside = before != 0
+        if not inside.any():
+            return
+        exact = before[inside].astype(np.float64)
+        try:
+            z_score(channel)
+        except CaseError:
+            assert exact.std() <= 1.1e-6 * np.abs(exact.mean())
+        else:
+            np.testing.assert_allclose(channel[inside], (exact - exact.mean()) / exact.std(), rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.parametrize("value", [7.0, -3.5, 1e-3, 65_000.0, 1e-30, -1e30])
     def test_one_value_throughout_is_refused(self, value: float) -> None:
-        with pytest.raises(CaseError, match=f"all non-zero voxels have the value {value:g}"):
+        with pytest.raises(CaseError, match=f"all non-zero voxels have the value {re.escape(f'{value:g}')}:"):
             z_score(np.where(brain_ellipsoid(), value, 0).astype(np.float32))
 
     def test_the_result_is_the_array_that_was_given(self) -> None:
@@ -128,6 +157,16 @@ class TestCropToBrain:
         values = brain_values().astype(np.float32)
         crop_to_brain(_case(values))
         np.testing.assert_array_equal(values, brain_values())
+
+    @pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e40, 1e300])
+    def test_values_that_float32_cannot_hold_are_refused_with_their_case(self, scale: float) -> None:
+        with pytest.raises(CaseError, match=r"^case A: t1c: values reach .* beyond float32: rescale the image"):
+            crop_to_brain(_case(brain_values(), scale * brain_values(), brain_values()))
+
+    @pytest.mark.parametrize("scale", [1e-30, 1e30])
+    def test_a_float64_image_of_a_scale_that_float32_holds_is_taken(self, scale: float) -> None:
+        brain = crop_to_brain(_case(brain_values(), scale * brain_values()))
+        np.testing.assert_allclose(brain.array[1], brain.array[0], atol=1e-5)
 
     def test_a_constant_modality_is_named_with_its_case(self) -> None:
         constant = np.where(brain_ellipsoid(), 7.0, 0)
