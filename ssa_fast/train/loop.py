@@ -94,7 +94,7 @@ def train(
         losses.append(_step(run, cases, placement))
         is_validation = bool(split.held_out) and _is_due(run, config.validate_every)
         if is_validation or _is_due(run, config.report_every):
-            progress = _progress(run, losses, time.perf_counter() - since)
+            progress = _progress(run, losses, since)
             if is_validation:
                 progress = dataclasses.replace(progress, dice=mean_dice(segmenter, split.held_out))
             run.history.append(dataclasses.asdict(progress))
@@ -160,15 +160,15 @@ def _is_due(run: Run, every: int) -> bool:
     return run.step % every == 0 or run.step == run.config.steps
 
 
-def _progress(run: Run, losses: Sequence[Tensor], seconds: float) -> Progress:
-    """Where the run stands after the last steps, which had these losses and took so long together.
+def _progress(run: Run, losses: Sequence[Tensor], since: float) -> Progress:
+    """Where the run stands after steps of these losses, the first of which began at `since` of `time.perf_counter`.
 
     Raises NumericsError, before anything is saved, if training has diverged.
     """
-    mean = float(torch.stack(list(losses)).mean())
+    mean = float(torch.stack(list(losses)).mean())  # waits for the device: the pace is true only after it
     if not math.isfinite(mean):
         raise NumericsError(f"the loss is {mean} at step {run.step}: lower learning_rate; the last checkpoint is kept")
-    config, pace = run.config, len(losses) / seconds  # steps a second
+    config, pace = run.config, len(losses) / (time.perf_counter() - since)  # steps a second
     return Progress(
         step=run.step,
         steps=config.steps,
