@@ -97,7 +97,7 @@ def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
     `labels.MODALITY_WORDS` (BraTS 2018 to today); other files are passed over. Group folders such as
     `95_Glioma/` of the TCIA release of BraTS-Africa are walked through.
 
-    Raises CaseError if a path does not exist, holds no case, or two cases have one name.
+    Raises CaseError if a path does not exist, holds no case or a folder that cannot be read, or two cases have one name.
     """
     cases: dict[str, CaseFiles] = {}
     loose: list[Path] = []
@@ -111,7 +111,7 @@ def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
         elif path.exists():
             loose.append(path.parent.resolve() / path.name)
         else:
-            raise CaseError(f"{path}: no such file or folder")
+            raise CaseError(f"{path}: no such file or folder: check the path")
     for path in loose:
         if not is_nifti(path) or _split(path) is None:
             raise CaseError(f"{path}: its name ends in no modality: name the files with --t1n --t1c --t2w --t2f")
@@ -207,7 +207,7 @@ def _check_voxels(volume: Volume) -> None:
 def _cases_below(folder: Path) -> list[CaseFiles]:
     cases = []
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:  # a link back up would never end
             folders.clear()
@@ -218,6 +218,11 @@ def _cases_below(folder: Path) -> list[CaseFiles]:
         cases += _grouped([path for path in files if is_nifti(path) and _split(path) is not None])
     # a lone segmentation is no case: a folder of predictions may lie beside the cases
     return [case for case in cases if set(case.found) != {_REFERENCE}]
+
+
+def _refuse(error: OSError) -> None:
+    """For os.walk, which would pass over a folder that cannot be read."""
+    raise CaseError(f"{error.filename}: cannot be read ({error.strerror}): check that you may read it") from error
 
 
 def _grouped(paths: Sequence[Path]) -> list[CaseFiles]:

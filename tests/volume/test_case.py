@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel
@@ -221,8 +223,27 @@ class TestFindCases:
         _touch_case(tmp_path, "B")
         assert _names(tmp_path) == ["A", "B"]
 
+    def test_a_folder_that_may_not_be_read_is_refused_and_not_passed_over(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _touch_case(tmp_path, "A")
+        locked = _touch_case(tmp_path, "B")
+        scandir = os.scandir
+
+        def refused(path: str) -> Iterator[os.DirEntry[str]]:
+            if Path(path) == locked:  # as root runs the tests, no mode would lock it
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refused)
+        wanted = rf"^{re.escape(str(locked))}: cannot be read \(Permission denied\): check that you may read it"
+        with pytest.raises(CaseError, match=wanted):
+            find_cases([tmp_path])
+
     def test_a_path_that_does_not_exist_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(CaseError, match=f"^{re.escape(str(tmp_path / 'none'))}: no such file or folder$"):
+        with pytest.raises(
+            CaseError, match=f"^{re.escape(str(tmp_path / 'none'))}: no such file or folder: check the path$"
+        ):
             find_cases([tmp_path / "none"])
 
     def test_a_folder_without_cases_is_refused_with_the_names_wanted(self, tmp_path: Path) -> None:
