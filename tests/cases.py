@@ -45,7 +45,7 @@ def brain_values(shape: tuple[int, int, int] = SHAPE, *, seed: int = 0) -> npt.N
     return np.where(brain_ellipsoid(shape), values, 0)
 
 
-def tumour_labels(shape: tuple[int, int, int] = SHAPE) -> npt.NDArray[np.uint8]:
+def tumor_labels(shape: tuple[int, int, int] = SHAPE) -> npt.NDArray[np.uint8]:
     """Necrosis in enhancing tumour in oedema, blocks of 3, 5 and 7 voxels, off the brain's centre in every axis."""
     labels = np.zeros(shape, dtype=np.uint8)
     for label, first, last in ((ED, -5, 2), (ET, -4, 1), (NCR, -3, 0)):
@@ -108,5 +108,5 @@ def write_case(
         values = brain_values(shape, seed=1000 * seed + number).astype(dtype)
         write_nifti(case_folder / f"{name}{separator}{word}{suffix}", values, affine)
     if labels:
-        write_nifti(case_folder / f"{name}{separator}seg{suffix}", tumour_labels(shape), affine)
+        write_nifti(case_folder / f"{name}{separator}seg{suffix}", tumor_labels(shape), affine)
     return case_folder

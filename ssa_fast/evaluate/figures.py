@@ -24,7 +24,7 @@ from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case, sam
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding_box, to_ras
 from ssa_fast.volume.nifti import Volume, read_labels
 
-__all__ = ["draw_overlay", "overlay_figure", "radiological", "tumour_slice"]
+__all__ = ["draw_overlay", "overlay_figure", "radiological", "tumor_slice"]
 
 _MODALITY_TITLES = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
 _LABEL_TITLES = {NCR: "necrotic core", ED: "oedema", ET: "enhancing tumour"}
@@ -89,7 +89,7 @@ def overlay_figure(files: CaseFiles, prediction: Path) -> Figure:
     return _draw(_overlay(case, reference, predicted))
 
 
-def tumour_slice(labels: LabelArray, brain: BoolArray) -> int:
+def tumor_slice(labels: LabelArray, brain: BoolArray) -> int:
     """The axial slice with most foreground, of equals the middle one; of no foreground, the brain's middle slice.
 
     Both are (X, Y, Z) in RAS axes.
@@ -114,7 +114,7 @@ def _overlay(case: Case, reference: Volume | None, predicted: Volume) -> _Overla
     if reference is not None:
         found["reference"] = _labels_ras(reference)
     source = "reference" if "reference" in found and found["reference"].any() else "prediction"
-    z = tumour_slice(found[source], brain)
+    z = tumor_slice(found[source], brain)
     why = f"most tumour in the {source}" if found[source].any() else "the middle of the brain, for there is no tumour"
 
     shown = brain[:, :, z].copy()

@@ -97,7 +97,7 @@ def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
     `labels.MODALITY_WORDS` (BraTS 2018 to today); other files are passed over. Group folders such as
     `95_Glioma/` of the TCIA release of BraTS-Africa are walked through.
 
-    Raises CaseError if a path does not exist, holds no case or a folder that cannot be read, or two cases have one name.
+    Raises CaseError if a path does not exist or holds no case, a folder cannot be read, or two cases have one name.
     """
     cases: dict[str, CaseFiles] = {}
     loose: list[Path] = []

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.cases import tumour_labels, write_case, write_nifti
+from tests.cases import tumor_labels, write_case, write_nifti
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -157,7 +157,7 @@ def test_a_damaged_bundle_is_one_line(case: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate_prints_scores_writes_json_and_draws(case: Path, tmp_path: Path) -> None:
-    write_nifti(tmp_path / "predictions" / f"{case.name}.nii.gz", tumour_labels())
+    write_nifti(tmp_path / "predictions" / f"{case.name}.nii.gz", tumor_labels())
     arguments = ("--json", tmp_path / "scores.json", "--figures", tmp_path / "figures")
     done = run("evaluate", tmp_path / "predictions", case.parent, *arguments)
     assert done.returncode == 0, done.stderr
@@ -168,7 +168,7 @@ def test_evaluate_prints_scores_writes_json_and_draws(case: Path, tmp_path: Path
 
 def test_evaluate_names_a_case_without_prediction_and_scores_the_rest(case: Path, tmp_path: Path) -> None:
     write_case(case.parent, "BraTS-SSA-70002-000")
-    write_nifti(tmp_path / "predictions" / f"{case.name}.nii.gz", tumour_labels())
+    write_nifti(tmp_path / "predictions" / f"{case.name}.nii.gz", tumor_labels())
     done = run("evaluate", tmp_path / "predictions", case.parent, "--json", tmp_path / "scores.json")
     assert done.returncode == 2
     assert "1 of 2 cases could not be scored: BraTS-SSA-70002-000" in error_line(done)

@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ssa-fas
 
 from ssa_fast.cli.evaluate import command
 from ssa_fast.errors import CohortError
-from tests.cases import tumour_labels, write_case, write_nifti
+from tests.cases import tumor_labels, write_case, write_nifti
 
 ONE, TWO, THREE = (f"BraTS-SSA-7000{number}-000" for number in (1, 2, 3))
 
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     """`cases` and `predictions` of three cases."""
     for name in (ONE, TWO, THREE):
         write_case(tmp_path / "cases", name)
-        write_nifti(tmp_path / "predictions" / f"{name}.nii.gz", tumour_labels())
+        write_nifti(tmp_path / "predictions" / f"{name}.nii.gz", tumor_labels())
     return tmp_path
 
 

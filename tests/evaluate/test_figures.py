@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from ssa_fast.errors import CaseError
-from ssa_fast.evaluate.figures import draw_overlay, overlay_figure, radiological, tumour_slice
+from ssa_fast.evaluate.figures import draw_overlay, overlay_figure, radiological, tumor_slice
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import CaseFiles, find_cases
 from ssa_fast.volume.geometry import to_orientation
-from tests.cases import ORIENTATIONS, SHAPE, brain_values, tumour_labels, turned_affine, write_case, write_nifti
+from tests.cases import ORIENTATIONS, SHAPE, brain_values, tumor_labels, turned_affine, write_case, write_nifti
 
 NAME = "BraTS-SSA-00001-000"
 MARGIN = 8  # voxels around the brain in the picture
@@ -36,7 +36,7 @@ def files(tmp_path: Path) -> CaseFiles:
 
 @pytest.fixture
 def prediction(tmp_path: Path) -> Path:
-    return write_nifti(tmp_path / "predictions" / f"{NAME}.nii.gz", np.roll(tumour_labels(), 1, axis=0))
+    return write_nifti(tmp_path / "predictions" / f"{NAME}.nii.gz", np.roll(tumor_labels(), 1, axis=0))
 
 
 def words(figure: Figure) -> str:
@@ -60,13 +60,13 @@ def test_the_slice_has_most_tumour_and_is_the_middle_of_equals() -> None:
     labels[:2, 0, 2] = 1  # two voxels
     labels[:2, 0, 3] = (2, 3)  # two of greater value: as many
     labels[:2, 0, 4] = 1
-    assert tumour_slice(labels, np.ones(labels.shape, dtype=np.bool_)) == 3
+    assert tumor_slice(labels, np.ones(labels.shape, dtype=np.bool_)) == 3
 
 
 def test_without_tumour_the_slice_is_the_middle_of_the_brain_and_holds_brain() -> None:
     brain = np.zeros((4, 4, 9), dtype=np.bool_)
     brain[1, 1, [3, 7, 8]] = True
-    assert tumour_slice(np.zeros(brain.shape, dtype=np.uint8), brain) == 7
+    assert tumor_slice(np.zeros(brain.shape, dtype=np.uint8), brain) == 7
 
 
 def test_a_radiological_plane_has_the_patients_right_on_the_left_and_anterior_up() -> None:
@@ -110,7 +110,7 @@ def test_every_orientation_of_a_file_gives_the_same_picture(tmp_path: Path, axes
         for seed, modality in enumerate(MODALITIES):
             values = to_orientation(brain_values(seed=seed), turned).astype(np.float32)
             write_nifti(folder / f"{NAME}-{modality}.nii.gz", values, turned)
-        reference = to_orientation(tumour_labels(), turned)
+        reference = to_orientation(tumor_labels(), turned)
         prediction = write_nifti(folder / f"{NAME}-seg.nii.gz", np.asarray(reference), turned)
         pictures.append(overlay_figure(find_cases([folder])[0], prediction))
     for row, layer in (("images", 0), ("reference", 1), ("prediction", 1)):
@@ -182,7 +182,7 @@ def test_two_empty_segmentations_show_the_middle_of_the_brain(files: CaseFiles, 
 
 
 def test_a_prediction_outside_the_brain_is_in_the_picture(files: CaseFiles, tmp_path: Path) -> None:
-    labels = tumour_labels()
+    labels = tumor_labels()
     labels[0, 0, 7] = 3  # the corner of the volume, in the slice that is shown
     figure = overlay_figure(files, write_nifti(tmp_path / "p.nii.gz", labels))
     fill = pixels(figure, "prediction", "t1n", 1)
@@ -190,7 +190,7 @@ def test_a_prediction_outside_the_brain_is_in_the_picture(files: CaseFiles, tmp_
 
 
 def test_a_prediction_on_another_grid_is_refused_naming_case_and_file(files: CaseFiles, tmp_path: Path) -> None:
-    path = write_nifti(tmp_path / "p.nii.gz", tumour_labels()[:, :, 1:])
+    path = write_nifti(tmp_path / "p.nii.gz", tumor_labels()[:, :, 1:])
     with pytest.raises(CaseError, match=rf"case {NAME}: .*p\.nii\.gz: shape"):
         overlay_figure(files, path)
 

@@ -14,7 +14,7 @@ from ssa_fast.errors import CaseError
 from ssa_fast.evaluate.scores import MEASURES, find_predictions, score_case, score_cases
 from ssa_fast.metrics.overlap import TARGETS
 from ssa_fast.volume.case import CaseFiles, find_cases
-from tests.cases import tumour_labels, turned_affine, write_case, write_nifti
+from tests.cases import tumor_labels, turned_affine, write_case, write_nifti
 
 ONE, TWO, THREE = "BraTS-SSA-00001-000", "BraTS-SSA-00002-000", "BraTS-SSA-00003-000"
 
@@ -29,7 +29,7 @@ def cases(tmp_path: Path) -> list[CaseFiles]:
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
     """Perfect for the first case, empty for the second, without enhancement for the third."""
-    labels = tumour_labels()
+    labels = tumor_labels()
     for name, predicted in ((ONE, labels), (TWO, labels * 0), (THREE, np.where(labels == 3, 1, labels))):
         write_nifti(tmp_path / "predictions" / f"{name}.nii.gz", predicted.astype(np.uint8))
     return tmp_path / "predictions"
@@ -62,7 +62,7 @@ def test_mean_and_median_are_over_cases(predictions: Path, cases: list[CaseFiles
 def test_volumes_are_in_millilitres_of_the_files_own_voxels(tmp_path: Path) -> None:
     affine = np.diag([2.0, 1.0, 1.0, 1.0])  # 2 mm3 a voxel: scoring needs no images, so no 1 mm
     write_case(tmp_path, ONE, affine=affine)
-    labels = tumour_labels()
+    labels = tumor_labels()
     prediction = write_nifti(tmp_path / "p.nii.gz", np.where(labels == 2, 0, labels).astype(np.uint8), affine)
     scores = score_case(find_cases([tmp_path / ONE])[0], prediction)
     assert scores.reference_ml("WT") == pytest.approx(343 * 2 / 1000)
@@ -71,7 +71,7 @@ def test_volumes_are_in_millilitres_of_the_files_own_voxels(tmp_path: Path) -> N
 
 def test_labels_of_the_older_releases_score_as_enhancing_tumour(tmp_path: Path) -> None:
     write_case(tmp_path, ONE)
-    labels = tumour_labels()
+    labels = tumor_labels()
     old_style = write_nifti(tmp_path / "p.nii.gz", np.where(labels == 3, 4, labels).astype(np.float32))
     assert score_case(find_cases([tmp_path / ONE])[0], old_style).value("dice", "ET") == 1
 
@@ -88,7 +88,7 @@ def test_labels_of_the_older_releases_score_as_enhancing_tumour(tmp_path: Path) 
     ],
 )
 def test_a_prediction_is_found_by_each_of_its_names(tmp_path: Path, name: str) -> None:
-    path = write_nifti(tmp_path / name, tumour_labels())
+    path = write_nifti(tmp_path / name, tumor_labels())
     assert find_predictions(tmp_path) == {ONE: (path,)}
 
 
@@ -168,7 +168,7 @@ def test_a_prediction_that_cannot_be_compared_is_one_line_naming_case_and_file(
 ) -> None:
     assert callable(spoil)
     path = predictions / f"{ONE}.nii.gz"
-    spoil(tumour_labels(), path)
+    spoil(tumor_labels(), path)
     evaluation = score_cases(predictions, cases)
     assert [case.name for case in evaluation.cases] == [TWO, THREE]
     message = evaluation.failures[ONE]

@@ -24,7 +24,7 @@ from tests.cases import (
     SHAPE,
     brain_values,
     rotation,
-    tumour_labels,
+    tumor_labels,
     turned_affine,
     write_case,
     write_nifti,
@@ -409,10 +409,10 @@ class TestReadReference:
 
     def test_the_reference_of_2021_has_label_3_for_its_4(self, tmp_path: Path) -> None:
         folder = write_case(tmp_path, "A")
-        old = np.choose(tumour_labels(), [0, 1, 2, 4]).astype(np.uint8)
+        old = np.choose(tumor_labels(), [0, 1, 2, 4]).astype(np.uint8)
         write_nifti(folder / "A-seg.nii.gz", old)
         [files] = find_cases([folder])
-        np.testing.assert_array_equal(read_reference(files, read_case(files)), tumour_labels())
+        np.testing.assert_array_equal(read_reference(files, read_case(files)), tumor_labels())
 
     def test_a_case_without_reference_is_refused_by_name(self, tmp_path: Path) -> None:
         [files] = find_cases([write_case(tmp_path, "A", labels=False)])
@@ -437,8 +437,8 @@ class TestReadReference:
     @pytest.mark.parametrize(
         ("labels", "affine", "seen"),
         [
-            (tumour_labels(SHAPE[::-1]), np.eye(4), r"shape \(18, 20, 24\) differs"),
-            (tumour_labels(), turned_affine("RAS", origin_mm=(0, 0, 1)), "affine differs by 1 mm"),
+            (tumor_labels(SHAPE[::-1]), np.eye(4), r"shape \(18, 20, 24\) differs"),
+            (tumor_labels(), turned_affine("RAS", origin_mm=(0, 0, 1)), "affine differs by 1 mm"),
         ],
         ids=["shape", "affine"],
     )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ssa_fast.errors import CaseError, ShapeError
 from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix, write_labels
-from tests.cases import ORIENTATIONS, SHAPE, brain_values, rotation, tumour_labels, turned_affine, write_nifti
+from tests.cases import ORIENTATIONS, SHAPE, brain_values, rotation, tumor_labels, turned_affine, write_nifti
 
 IMAGE_CLASSES = [nibabel.Nifti1Image, nibabel.Nifti2Image]
 DTYPES = [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64]
@@ -281,12 +281,12 @@ class TestReadVolume:
     def test_one_wrong_byte_in_a_gzip_stream_is_harmless_or_refused_in_one_line(
         self, data: st.DataObject, value: int, tmp_path: Path
     ) -> None:
-        path = write_nifti(tmp_path / "a.nii.gz", tumour_labels())
+        path = write_nifti(tmp_path / "a.nii.gz", tumor_labels())
         content = bytearray(path.read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= value
         path.write_bytes(content)
         if (volume := _read_or_refused(path)) is not None:  # the time and the system that the gzip header tells
-            np.testing.assert_array_equal(volume.array, tumour_labels())
+            np.testing.assert_array_equal(volume.array, tumor_labels())
 
 
 class TestReadLabels:
@@ -294,9 +294,9 @@ class TestReadLabels:
     def test_labels_come_as_uint8_whatever_type_they_were_stored_in(
         self, dtype: type[np.generic], tmp_path: Path
     ) -> None:
-        path = write_nifti(tmp_path / "a.nii.gz", tumour_labels().astype(dtype))
+        path = write_nifti(tmp_path / "a.nii.gz", tumor_labels().astype(dtype))
         labels = read_labels(path)
-        np.testing.assert_array_equal(labels.array, tumour_labels())
+        np.testing.assert_array_equal(labels.array, tumor_labels())
         assert labels.array.dtype == np.uint8
 
     def test_label_4_of_brats_2021_becomes_3(self, tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ class TestReadLabels:
         assert read_labels(write_nifti(tmp_path / "a.nii", old)).array.tolist() == [[[0, 1, 2, 3]]]
 
     def test_labels_stored_as_a_series_of_one_are_labels(self, tmp_path: Path) -> None:
-        path = write_nifti(tmp_path / "a.nii.gz", tumour_labels()[..., np.newaxis])
-        np.testing.assert_array_equal(read_labels(path).array, tumour_labels())
+        path = write_nifti(tmp_path / "a.nii.gz", tumor_labels()[..., np.newaxis])
+        np.testing.assert_array_equal(read_labels(path).array, tumor_labels())
 
     def test_a_case_without_tumour_has_labels_of_0(self, tmp_path: Path) -> None:
         assert not read_labels(write_nifti(tmp_path / "a.nii", np.zeros(SHAPE, dtype=np.uint8))).array.any()
@@ -341,13 +341,13 @@ class TestReadLabels:
 class TestWriteLabels:
     def test_what_is_written_comes_back(self, like: Path, tmp_path: Path) -> None:
         path = tmp_path / "out" / "a.nii.gz"
-        write_labels(path, tumour_labels(), read_volume(like))
-        np.testing.assert_array_equal(nibabel.load(path).get_fdata(), tumour_labels())
-        np.testing.assert_array_equal(read_labels(path).array, tumour_labels())
+        write_labels(path, tumor_labels(), read_volume(like))
+        np.testing.assert_array_equal(nibabel.load(path).get_fdata(), tumor_labels())
+        np.testing.assert_array_equal(read_labels(path).array, tumor_labels())
         assert list(path.parent.iterdir()) == [path]
 
     def test_the_map_lies_on_the_grid_of_its_input(self, like: Path, tmp_path: Path) -> None:
-        write_labels(tmp_path / "a.nii.gz", tumour_labels(), read_volume(like))
+        write_labels(tmp_path / "a.nii.gz", tumor_labels(), read_volume(like))
         image, wanted = nibabel.load(tmp_path / "a.nii.gz"), nibabel.load(like)
         assert image.shape == wanted.shape
         np.testing.assert_array_equal(image.affine, wanted.affine)
@@ -361,11 +361,11 @@ class TestWriteLabels:
     ) -> None:
         series = brain_values().astype(np.int16)[..., np.newaxis]
         path = _write_as_stored(tmp_path / "a.nii.gz", series, image_class=image_class)
-        write_labels(tmp_path / "b.nii.gz", tumour_labels(), read_volume(path))
+        write_labels(tmp_path / "b.nii.gz", tumor_labels(), read_volume(path))
         image = nibabel.load(tmp_path / "b.nii.gz")
         assert image.shape == SHAPE
         assert image.header["dim"].tolist() == [3, *SHAPE, 1, 1, 1, 1]
-        np.testing.assert_array_equal(image.get_fdata(), tumour_labels())
+        np.testing.assert_array_equal(image.get_fdata(), tumor_labels())
         np.testing.assert_array_equal(image.affine, nibabel.load(path).affine)
 
     @pytest.mark.parametrize("degrees", [0, 3])
@@ -373,12 +373,12 @@ class TestWriteLabels:
     def test_shape_and_affine_are_kept_in_every_orientation(self, axes: str, degrees: int, tmp_path: Path) -> None:
         affine = rotation(degrees) @ turned_affine(axes, origin_mm=(-90, 126, 72))
         grid = write_nifti(tmp_path / "a.nii", brain_values(), affine)
-        write_labels(tmp_path / "b.nii", tumour_labels(), read_volume(grid))
+        write_labels(tmp_path / "b.nii", tumor_labels(), read_volume(grid))
         image = nibabel.load(tmp_path / "b.nii")
         assert "".join(nibabel.aff2axcodes(image.affine)) == axes
         np.testing.assert_array_equal(image.affine, nibabel.load(grid).affine)
         np.testing.assert_allclose(image.affine, affine, atol=1e-5)
-        np.testing.assert_array_equal(image.get_fdata(), tumour_labels())
+        np.testing.assert_array_equal(image.get_fdata(), tumor_labels())
 
     @pytest.mark.parametrize("image_class", IMAGE_CLASSES)
     @pytest.mark.parametrize("qform_code", range(5))
@@ -390,7 +390,7 @@ class TestWriteLabels:
         image.header.set_qform(OBLIQUE, code=qform_code)
         image.header.set_sform(turned_affine("RPI", origin_mm=(1, 2, 3)), code=sform_code)
         nibabel.save(image, tmp_path / "a.nii")
-        write_labels(tmp_path / "b.nii", tumour_labels(), read_volume(tmp_path / "a.nii"))
+        write_labels(tmp_path / "b.nii", tumor_labels(), read_volume(tmp_path / "a.nii"))
         before, after = (nibabel.load(tmp_path / name).header for name in ("a.nii", "b.nii"))
         assert (int(after["qform_code"]), int(after["sform_code"])) == (qform_code, sform_code)
         np.testing.assert_array_equal(after.get_qform(), before.get_qform())
@@ -413,13 +413,13 @@ class TestWriteLabels:
             endianness=endianness,
             slope_and_intercept=slope_and_intercept,
         )
-        write_labels(tmp_path / "b.nii", tumour_labels(), read_volume(grid))
+        write_labels(tmp_path / "b.nii", tumor_labels(), read_volume(grid))
         image = nibabel.load(tmp_path / "b.nii")
         assert type(image) is image_class
         assert image.header.endianness == endianness
         assert image.get_data_dtype() == np.uint8
         assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
-        np.testing.assert_array_equal(image.dataobj.get_unscaled(), tumour_labels())
+        np.testing.assert_array_equal(image.dataobj.get_unscaled(), tumor_labels())
 
     @pytest.mark.parametrize("shape", [SHAPE[::-1], SHAPE[:2], (*SHAPE, 1), (*SHAPE[:2], SHAPE[2] - 1)])
     def test_labels_of_another_shape_are_refused_and_nothing_is_written(
@@ -432,30 +432,30 @@ class TestWriteLabels:
         assert not path.parent.exists()
 
     def test_the_display_range_of_the_input_is_not_kept(self, like: Path, tmp_path: Path) -> None:
-        write_labels(tmp_path / "a.nii", tumour_labels(), read_volume(like))
+        write_labels(tmp_path / "a.nii", tumor_labels(), read_volume(like))
         header = nibabel.load(tmp_path / "a.nii").header
         assert (header["cal_min"], header["cal_max"]) == (0, 0)
 
     def test_no_extension_and_no_free_text_of_the_input_is_kept(self, like: Path, tmp_path: Path) -> None:
         assert PATIENT in gzip.decompress(like.read_bytes())
-        write_labels(tmp_path / "a.nii", tumour_labels(), read_volume(like))
+        write_labels(tmp_path / "a.nii", tumor_labels(), read_volume(like))
         content = (tmp_path / "a.nii").read_bytes()
         assert len(nibabel.load(tmp_path / "a.nii").header.extensions) == 0
-        assert len(content) == 352 + tumour_labels().size
+        assert len(content) == 352 + tumor_labels().size
         assert b"MUSTERMANN" not in content
 
     def test_writing_leaves_the_input_as_it_was(self, like: Path, tmp_path: Path) -> None:
         volume = read_volume(like)
-        header, labels = volume.header.binaryblock, tumour_labels()
+        header, labels = volume.header.binaryblock, tumor_labels()
         write_labels(tmp_path / "a.nii.gz", labels, volume)
         assert volume.header.binaryblock == header
-        np.testing.assert_array_equal(labels, tumour_labels())
+        np.testing.assert_array_equal(labels, tumor_labels())
 
     @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
     def test_equal_labels_give_equal_bytes(self, suffix: str, like: Path, tmp_path: Path) -> None:
         volume = read_volume(like)
         for name, order in (("a", "C"), ("b", "F")):
-            write_labels(tmp_path / f"{name}{suffix}", np.asarray(tumour_labels(), order=order), volume)
+            write_labels(tmp_path / f"{name}{suffix}", np.asarray(tumor_labels(), order=order), volume)
         content = (tmp_path / f"a{suffix}").read_bytes()
         assert content == (tmp_path / f"b{suffix}").read_bytes()
         if suffix == ".nii.gz":
@@ -465,13 +465,13 @@ class TestWriteLabels:
         image = nibabel.Nifti1Image(brain_values().astype(np.int16), OBLIQUE)
         image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", 10_000 * b"x"))
         nibabel.save(image, tmp_path / "a.nii")
-        write_labels(tmp_path / "b.nii", tumour_labels(), read_volume(tmp_path / "a.nii"))
+        write_labels(tmp_path / "b.nii", tumor_labels(), read_volume(tmp_path / "a.nii"))
         content = (tmp_path / "b.nii").read_bytes()
-        assert content[352:] == tumour_labels().tobytes(order="F")
+        assert content[352:] == tumor_labels().tobytes(order="F")
 
     def test_only_gz_is_compressed(self, like: Path, tmp_path: Path) -> None:
         for name in ("a.nii", "a.nii.gz"):
-            write_labels(tmp_path / name, tumour_labels(), read_volume(like))
+            write_labels(tmp_path / name, tumor_labels(), read_volume(like))
         assert gzip.decompress((tmp_path / "a.nii.gz").read_bytes()) == (tmp_path / "a.nii").read_bytes()
 
     def test_a_failed_write_leaves_the_old_map(
@@ -481,11 +481,11 @@ class TestWriteLabels:
             raise OSError("No space left on device")
 
         path = tmp_path / "out" / "a.nii.gz"
-        write_labels(path, tumour_labels(), read_volume(like))
+        write_labels(path, tumor_labels(), read_volume(like))
         old = path.read_bytes()
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
-            write_labels(path, np.zeros_like(tumour_labels()), read_volume(like))
+            write_labels(path, np.zeros_like(tumor_labels()), read_volume(like))
         assert path.read_bytes() == old
         assert list(path.parent.iterdir()) == [path]
 

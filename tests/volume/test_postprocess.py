@@ -24,7 +24,7 @@ from tests.cases import (
     SHAPE,
     brain_ellipsoid,
     rotation,
-    tumour_labels,
+    tumor_labels,
     turned_affine,
     write_case,
     write_nifti,
@@ -109,8 +109,8 @@ class TestRestoreLabels:
 
     @pytest.mark.parametrize("axes", ORIENTATIONS)
     def test_a_tumour_comes_back_in_each_of_the_48_orientations(self, axes: str) -> None:
-        case = _drawn_on(tumour_labels(), turned_affine(axes))
-        np.testing.assert_array_equal(_segment(case, levels=4), tumour_labels())
+        case = _drawn_on(tumor_labels(), turned_affine(axes))
+        np.testing.assert_array_equal(_segment(case, levels=4), tumor_labels())
 
     def test_labels_outside_the_brain_are_dropped(self, tmp_path: Path) -> None:
         case = read_case(find_cases([write_case(tmp_path, "A")])[0])
@@ -148,13 +148,13 @@ def test_a_case_on_disk_goes_through_and_its_map_lies_on_its_own_voxels(
     axes: str, degrees: int, image_class: type[nibabel.Nifti1Image], tmp_path: Path
 ) -> None:
     affine = rotation(degrees) @ turned_affine(axes, origin_mm=(90, -126, 72))
-    shown = np.where(brain_ellipsoid(), 100 * (tumour_labels().astype(np.int16) + 1), 0)
+    shown = np.where(brain_ellipsoid(), 100 * (tumor_labels().astype(np.int16) + 1), 0)
     for modality in MODALITIES:
         write_nifti(tmp_path / "A" / f"A-{modality}.nii.gz", shown, affine, image_class=image_class)
     case = read_case(find_cases([tmp_path / "A"])[0])
     write_labels(tmp_path / "out" / "A.nii.gz", _segment(case, levels=4), case.grid)
     image, wanted = nibabel.load(tmp_path / "out" / "A.nii.gz"), nibabel.load(tmp_path / "A" / "A-t1n.nii.gz")
-    np.testing.assert_array_equal(image.get_fdata(), tumour_labels())
+    np.testing.assert_array_equal(image.get_fdata(), tumor_labels())
     np.testing.assert_array_equal(image.affine, wanted.affine)
     assert "".join(nibabel.aff2axcodes(image.affine)) == axes
     assert type(image) is image_class
