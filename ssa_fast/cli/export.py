@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.argument("checkpoint", type=PATH)
 @click.option("--out", type=PATH, required=True, metavar="FILE.onnx", help="The bundle to write.")
 @click.option("--name", help="What the network is called; else its preset's name.")
-@click.option("--case", "case_path", type=PATH, help="The case on which it is proven; else a phantom.")
+@click.option("--case", "case_path", type=PATH, help="The one case on which it is proven; else a phantom.")
 @click.option("--licence", help="Under which the weights may be used.")
 @click.option("--attribution", help="Whose data they were trained on.")
 @click.option(
@@ -56,7 +56,12 @@ def command(
 
 def _proving_case(path: Path | None) -> Case:
     if path is not None:
-        return read_case(find_cases([path])[0])
+        found = find_cases([path])
+        if len(found) > 1:
+            raise ConfigError(
+                f"--case {path} holds {len(found)} cases, wanted one: give one of them, such as {found[0].folder}"
+            )
+        return read_case(found[0])
     with tempfile.TemporaryDirectory() as folder:
         write_phantoms(Path(folder), cases=1, seed=0)
         return read_case(find_cases([Path(folder)])[0])
