@@ -22,6 +22,7 @@ from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, wi
 __all__ = [
     "Case",
     "CaseFiles",
+    "check_voxels",
     "errors_of_case",
     "find_cases",
     "named_case",
@@ -145,7 +146,7 @@ def read_case(files: CaseFiles) -> Case:
             same_grid(volume, volumes[0])
             if not volume.array.any():
                 raise CaseError(f"{volume.path}: every voxel of {modality} is zero: export the image again")
-        _check_voxels(volumes[0])
+        check_voxels(volumes[0])
     return Case(name=files.name, volumes=volumes)
 
 
@@ -188,7 +189,7 @@ def same_grid(volume: Volume, wanted: Volume) -> None:
         )
 
 
-def _check_voxels(volume: Volume) -> None:
+def check_voxels(volume: Volume) -> None:
     """Raises CaseError unless voxels are cubes of 1 mm, however they are turned."""
     spacing = spacing_mm(volume.affine)
     for one, other in combinations(range(3), 2):

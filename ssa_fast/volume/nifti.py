@@ -18,7 +18,16 @@ from ssa_fast.errors import CaseError, ShapeError
 from ssa_fast.files import write_whole
 from ssa_fast.volume.geometry import LabelArray
 
-__all__ = ["SUFFIXES", "Volume", "is_nifti", "read_labels", "read_volume", "without_suffix", "write_labels"]
+__all__ = [
+    "SUFFIXES",
+    "Volume",
+    "as_labels",
+    "is_nifti",
+    "read_labels",
+    "read_volume",
+    "without_suffix",
+    "write_labels",
+]
 
 SUFFIXES = (".nii.gz", ".nii")
 Header: TypeAlias = nibabel.Nifti1Header  # Nifti2Header inherits from it
@@ -91,16 +100,20 @@ def read_labels(path: Path) -> Volume:
 
     Raises CaseError like `read_volume`, and for values that are no BraTS labels.
     """
-    volume = read_volume(path)
+    return as_labels(read_volume(path))
+
+
+def as_labels(volume: Volume) -> Volume:
+    """A volume of BraTS labels, of either age, with labels 0-3 as uint8. Raises CaseError for other values."""
     with np.errstate(invalid="ignore"):  # a value that fits no uint8 is found by the comparison
         labels = volume.array.astype(np.uint8)
     is_old = bool((labels == 4).any())
     if labels.max() > 4 or (is_old and (labels == 3).any()) or not np.array_equal(labels, volume.array):
         seen = ", ".join(f"{value:g}" for value in np.unique(volume.array)[:8])
-        raise CaseError(f"{path}: label values are {seen}: wanted 0 1 2 3 (BraTS 2023) or 0 1 2 4 (up to 2021)")
+        raise CaseError(f"{volume.path}: label values are {seen}: wanted 0 1 2 3 (BraTS 2023) or 0 1 2 4 (up to 2021)")
     if is_old:
         labels[labels == 4] = 3
-    return Volume(path=path, array=labels, affine=volume.affine, header=volume.header)
+    return Volume(path=volume.path, array=labels, affine=volume.affine, header=volume.header)
 
 
 def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
