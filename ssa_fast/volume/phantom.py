@@ -62,7 +62,7 @@ _DEVIATION = (0.25, 0.22, 0.40, 0.31)  # of the brain, as a share of its mean: m
 class Phantom:
     """A made-up case in memory, in the form in which BraTS-SSA gives out real ones."""
 
-    name: str  # BraTS-SSA-9NNNN-000: no real case has a number from 90000 on
+    name: str  # BraTS-SSA-9NNNN-SSS, index and seed: no real case has a number from 90000 on
     modalities: dict[str, FloatArray]  # (X, Y, Z) whole numbers, 0 outside the brain and never inside; RAS
     labels: LabelArray  # (X, Y, Z)
     affine: Affine
@@ -90,17 +90,20 @@ def make_phantom(seed: int, index: int = 0) -> Phantom:
         values[values == 0] = 1  # zero means outside
         modalities[modality] = _in_volume(np.where(brain, values, np.float32(0)))
     labels = _in_volume(np.where(brain, anatomy.labels, np.uint8(0)))
-    return Phantom(name=_name(index), modalities=modalities, labels=labels, affine=_AFFINE.copy())
+    return Phantom(name=_name(seed, index), modalities=modalities, labels=labels, affine=_AFFINE.copy())
 
 
 def write_phantoms(out: Path, cases: int, seed: int) -> list[Path]:
     """The folders of `cases` new phantoms: OUT/NAME/NAME-{t1n,t1c,t2w,t2f,seg}.nii.gz, each complete or absent.
 
-    Raises ConfigError for less than one case, CaseError if one of the folders exists already; it is left as it is.
+    Raises ConfigError for less than one case or a negative seed, CaseError if one of the folders exists already; it
+    is left as it is.
     """
     if not 1 <= cases <= _MOST_CASES:
         raise ConfigError(f"number of phantoms must be in [1, {_MOST_CASES}], got {cases}")
-    folders = [out / _name(index) for index in range(cases)]
+    if seed < 0:
+        raise ConfigError(f"phantom seed must be >= 0, got {seed}")
+    folders = [out / _name(seed, index) for index in range(cases)]
     for folder in folders:
         if folder.exists():
             raise CaseError(f"{folder} exists already: choose another folder, or remove it")
@@ -110,8 +113,9 @@ def write_phantoms(out: Path, cases: int, seed: int) -> list[Path]:
     return folders
 
 
-def _name(index: int) -> str:
-    return f"BraTS-SSA-{_FIRST_NUMBER + index:05d}-000"
+def _name(seed: int, index: int) -> str:
+    """Where BraTS counts a patient's visits stands the seed, so that phantoms of two seeds never share a name."""
+    return f"BraTS-SSA-{_FIRST_NUMBER + index:05d}-{seed:03d}"
 
 
 def _contrast(rng: np.random.Generator, anatomy: Anatomy, channel: int, veins: FloatArray) -> FloatArray:

@@ -85,8 +85,26 @@ def test_arrays_have_the_form_of_real_cases(phantom):
     assert phantom.affine.tolist() == [[1, 0, 0, 0], [0, 1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
-def test_name_is_one_that_no_real_case_has(phantom):
-    assert phantom.name == "BraTS-SSA-90000-000"
+@pytest.mark.parametrize(
+    ("seed", "index", "name"),
+    [
+        (0, 0, "BraTS-SSA-90000-000"),
+        (0, 12, "BraTS-SSA-90012-000"),
+        (7, 12, "BraTS-SSA-90012-007"),
+        (12345, 9999, "BraTS-SSA-99999-12345"),
+    ],
+)
+def test_name_is_one_that_no_real_case_and_no_other_phantom_has(seed, index, name):
+    assert module._name(seed, index) == name
+
+
+def test_name_tells_the_seed(phantom):
+    assert phantom.name == f"BraTS-SSA-90000-00{SEED}"
+
+
+def test_phantoms_of_two_seeds_lie_side_by_side(tmp_path, instant):
+    first, second = (write_phantoms(tmp_path, cases=1, seed=seed) for seed in (0, 1))
+    assert sorted(tmp_path.iterdir()) == [*first, *second]
 
 
 def test_intensities_are_whole_numbers_and_zero_only_outside_one_brain(phantom):
@@ -174,7 +192,7 @@ def test_same_seed_and_index_give_the_same_voxels(phantom):
 @pytest.mark.parametrize(("seed", "index"), [(SEED + 1, 0), (SEED, 1)])
 def test_another_seed_or_index_gives_another_head(phantom, seed, index):
     other = make_phantom(seed, index)
-    assert other.name == f"BraTS-SSA-{90000 + index}-000"
+    assert other.name == f"BraTS-SSA-{90000 + index}-00{seed}"
     assert np.mean((other.labels > 0)[phantom.labels > 0]) < 0.8
     assert not np.array_equal(other.modalities["t2f"], phantom.modalities["t2f"])
     assert not np.array_equal(other.modalities["t2f"] != 0, phantom.modalities["t2f"] != 0)
@@ -206,14 +224,14 @@ def test_written_bytes_hold_no_time(tmp_path, instant):
 
 
 def test_existing_folder_is_refused_before_anything_is_written(tmp_path, instant):
-    taken = tmp_path / "BraTS-SSA-90001-000"
+    taken = tmp_path / "BraTS-SSA-90001-003"
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
-    with pytest.raises(CaseError, match="BraTS-SSA-90001-000 exists already"):
+    with pytest.raises(CaseError, match="BraTS-SSA-90001-003 exists already"):
         write_phantoms(tmp_path, cases=2, seed=SEED)
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*")] == [
-        Path("BraTS-SSA-90001-000"),
-        Path("BraTS-SSA-90001-000/notes.txt"),
+        Path("BraTS-SSA-90001-003"),
+        Path("BraTS-SSA-90001-003/notes.txt"),
     ]
     assert (taken / "notes.txt").read_text() == "mine"
 
@@ -238,4 +256,10 @@ def test_interrupted_case_leaves_nothing_and_is_named(tmp_path, instant, monkeyp
 def test_number_of_cases_out_of_range_is_refused(tmp_path, cases):
     with pytest.raises(ConfigError, match=f"got {cases}"):
         write_phantoms(tmp_path / "new", cases=cases, seed=SEED)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_negative_seed_is_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(ConfigError, match="seed must be >= 0, got -1"):
+        write_phantoms(tmp_path / "new", cases=1, seed=-1)
     assert not (tmp_path / "new").exists()
