@@ -35,6 +35,25 @@ def real_case(shared_ssa: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def phantom_case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one phantom of full size, not to be changed: for what must run where no real case is at hand."""
+    from ssa_fast.volume.phantom import write_phantoms
+
+    [folder] = write_phantoms(tmp_path_factory.mktemp("phantom"), cases=1, seed=0)
+    return folder
+
+
+@pytest.fixture(params=["phantom", "real"])
+def whole_case(request: pytest.FixtureRequest) -> Path:
+    """The folder of a case of full size with its reference, not to be changed: a phantom, then a real one."""
+    if request.param == "phantom":
+        folder: Path = request.getfixturevalue("phantom_case")
+        return folder
+    cases: Path = request.getfixturevalue("shared_ssa")
+    return cases / "BraTS-SSA-00010-000"
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a tiny random network with instance norm and half-resolution stem, like `lite`."""
     from tests.networks import tiny_bundle  # needs torch: tests without it must collect

@@ -222,8 +222,8 @@ def test_the_png_is_whole_not_blank_and_equal_for_equal_files(
     assert tuple(picture[0, 0]) == (0, 0, 0)
 
 
-def test_a_real_case_is_drawn(shared_ssa: Path, tmp_path: Path) -> None:
-    files = find_cases([shared_ssa])[0]
+def test_a_whole_case_is_drawn(whole_case: Path, tmp_path: Path) -> None:
+    [files] = find_cases([whole_case])
     image = nibabel.load(files.one("seg"))
     moved = np.roll(np.asarray(image.dataobj).astype(np.uint8), 3, axis=1)
     prediction = write_nifti(tmp_path / "p.nii.gz", moved, image.affine)

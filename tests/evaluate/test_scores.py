@@ -194,8 +194,8 @@ def test_no_case_scored_has_no_mean(predictions: Path, cases: list[CaseFiles]) -
         evaluation.mean("dice", "WT")
 
 
-def test_a_real_reference_moved_by_two_voxels_scores_as_counted_by_hand(shared_ssa: Path, tmp_path: Path) -> None:
-    files = find_cases([shared_ssa])[0]
+def test_a_whole_reference_moved_by_two_voxels_scores_as_counted_by_hand(whole_case: Path, tmp_path: Path) -> None:
+    [files] = find_cases([whole_case])
     image = nibabel.load(files.one("seg"))
     labels = np.asarray(image.dataobj).astype(np.uint8)
     moved = np.roll(labels, 2, axis=0)

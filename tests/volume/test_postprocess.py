@@ -161,16 +161,15 @@ def test_a_case_on_disk_goes_through_and_its_map_lies_on_its_own_voxels(
     assert image.get_data_dtype() == np.uint8
 
 
-def test_a_real_reference_comes_back_on_its_own_voxels(shared_ssa: Path, tmp_path: Path) -> None:
-    folder = shared_ssa / "BraTS-SSA-00010-000"
-    [files] = find_cases([folder])
+def test_a_whole_reference_comes_back_on_its_own_voxels(whole_case: Path, tmp_path: Path) -> None:
+    [files] = find_cases([whole_case])
     case = read_case(files)
     brain = crop_to_brain(case)
     _, inner = pad_brain(brain, 16)
     padded = np.zeros(tuple(stop + 3 for stop in inner.stop), dtype=np.uint8)
     padded[inner.slices] = read_reference(files, case)[brain.box.slices]
     write_labels(tmp_path / "A.nii.gz", restore_labels(padded, inner, brain, case), case.grid)
-    reference = nibabel.load(folder / "BraTS-SSA-00010-000-seg.nii.gz")
+    reference = nibabel.load(files.one("seg"))
     image = nibabel.load(tmp_path / "A.nii.gz")
     wanted = np.asanyarray(reference.dataobj)
     inside = np.any([volume.array != 0 for volume in case.volumes], axis=0)
