@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,7 +13,7 @@ from ssa_fast.errors import ShapeError
 from ssa_fast.labels import LABEL_NAMES, REGIONS
 from ssa_fast.volume.geometry import LabelArray
 
-__all__ = ["TARGETS", "Overlap", "confusion", "overlaps"]
+__all__ = ["TARGETS", "Overlap", "confusion", "overlap_of", "overlaps"]
 
 TARGETS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {**{name: (label,) for label, name in LABEL_NAMES.items()}, **REGIONS}
@@ -74,12 +74,14 @@ def overlaps(reference: LabelArray, predicted: LabelArray) -> dict[str, Overlap]
     Raises ShapeError like `confusion`.
     """
     counts = confusion(reference, predicted)
-    result = {}
-    for name, labels in TARGETS.items():
-        inside = np.array(labels)
-        result[name] = Overlap(
-            both=int(counts[np.ix_(inside, inside)].sum()),
-            reference=int(counts[inside].sum()),
-            predicted=int(counts[:, inside].sum()),
-        )
-    return result
+    return {name: overlap_of(counts, labels) for name, labels in TARGETS.items()}
+
+
+def overlap_of(counts: npt.NDArray[np.int64], labels: Sequence[int]) -> Overlap:
+    """The overlap of one target, the union of `labels`, from the counts of `confusion`."""
+    inside = np.array(labels)
+    return Overlap(
+        both=int(counts[np.ix_(inside, inside)].sum()),
+        reference=int(counts[inside].sum()),
+        predicted=int(counts[:, inside].sum()),
+    )

@@ -37,7 +37,7 @@ def _as_of_another_scanner(channel: Tensor, brain: Tensor, config: AugmentConfig
     if rng.random() < config.gamma:
         channel = _gamma(channel, brain, float(np.exp(rng.uniform(-0.5, 0.5))))
     if rng.random() < config.contrast:
-        channel = channel * rng.uniform(0.7, 1.4) + rng.normal(0, 0.2)
+        channel = channel * rng.uniform(*config.contrast_range) + rng.normal(0, config.brightness)
     if rng.random() < config.blur:
         channel = _blur(channel, float(rng.uniform(0.5, 1.2)))
     if rng.random() < config.thick_slices:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from ssa_fast.config import load_toml
 from ssa_fast.errors import ConfigError
+from ssa_fast.labels import LABEL_NAMES, LABELS
 from ssa_fast.model.spec import PRESETS, UNetConfig
 
-__all__ = ["AugmentConfig", "TrainConfig"]
+__all__ = ["RECIPES", "AugmentConfig", "LossConfig", "PlateauConfig", "TrainConfig", "load_recipe"]
+
+RECIPES = ("best", "original")
+"""Recipes that come with ssa-fast, as files in `train/recipes`: to be read, and copied to be changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +32,8 @@ class AugmentConfig:
     blur: float = 0.2
     thick_slices: float = 0.2
     contrast: float = 0.4
+    contrast_range: tuple[float, float] = (0.7, 1.4)  # factor of the z-scores, low and high
+    brightness: float = 0.2  # deviation of what is added to them beside it
     gamma: float = 0.4
     bias_field: float = 0.3
     drop_modality: float = 0.05  # chance that one of the modalities is blank
@@ -35,8 +43,41 @@ class AugmentConfig:
         chances += [self.gamma, self.bias_field, self.drop_modality]
         if not all(0 <= chance <= 1 for chance in chances):
             raise ConfigError("chances of augmentation must be in [0, 1]")
+        low, high = self.contrast_range
+        if not (0 < low <= high < math.inf and 0 <= self.brightness < math.inf):
+            raise ConfigError("contrast_range must be two rising factors above 0, and brightness 0 or more")
         if not (1 <= self.scaling < math.inf and 0 <= self.rotation_degrees <= 180):
             raise ConfigError("scaling must be 1 or more and rotation_degrees in [0, 180]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is minimized: a weighted sum of soft Dice and cross-entropy."""
+
+    dice: float = 1.0
+    cross_entropy: float = 1.0
+    class_weights: tuple[float, ...] = ()  # of cross-entropy, a label from 0 on; empty: all alike
+
+    def __post_init__(self) -> None:
+        weights = (self.dice, self.cross_entropy, *self.class_weights)
+        if not all(0 <= weight < math.inf for weight in weights) or self.dice + self.cross_entropy == 0:
+            raise ConfigError("weights of the loss must be 0 or more, and dice or cross_entropy above 0")
+        if self.class_weights and (len(self.class_weights) != 1 + len(LABELS) or not any(self.class_weights)):
+            names = " ".join(LABEL_NAMES.values())
+            raise ConfigError(f"class_weights must be {1 + len(LABELS)} numbers, not all 0: background {names}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlateauConfig:
+    """The schedule `plateau`: the rate is cut when the held-out cases get no better. Source: ReduceLROnPlateau."""
+
+    factor: float = 0.5
+    patience: int = 5  # epochs without a lower loss that are waited for
+    min_learning_rate: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if not (0 < self.factor < 1 and self.patience >= 0 and self.min_learning_rate >= 0):
+            raise ConfigError("plateau needs a factor in (0, 1), patience and min_learning_rate of 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +88,25 @@ class TrainConfig:
     norm: Literal["preset", "batch", "instance"] = "preset"
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
     batch: int = 1
+    accumulate: int = 1  # batches whose gradients are added up for one update
     steps: int = 6000  # updates of the weights
-    learning_rate: float = 1e-3  # AdamW, after warm-up; falls to zero along a half cosine
+    epoch_steps: int = 1000  # updates after which held-out cases are scored and the epoch's line is written
+    held_out: Literal["cases", "patches"] = "cases"  # scored whole, as in use, or by fixed patches, which is quicker
+    held_out_patches: int = 4  # a held-out case
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: float = 1e-3  # after warm-up
+    schedule: Literal["cosine", "plateau"] = "cosine"  # falls to zero along a half cosine, or when nothing gets better
+    plateau: PlateauConfig = field(default_factory=PlateauConfig)
     warmup_steps: int = 100
     weight_decay: float = 1e-2
     gradient_clip: float = 2.0  # largest norm of all gradients together; inf: whatever it is
-    ema_decay: float = 0.998  # of the averaged weights, which are the ones that are kept
+    ema_decay: float = 0.998  # of the averaged weights, which are the ones that are kept; 0: the last ones
     tumor_share: float = 0.7  # share of patches centered on a tumor voxel
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     seed: int = 42
     report_every: int = 20  # steps
     checkpoint_every: int = 200
-    validate_every: int = 1000
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -67,9 +115,14 @@ class TrainConfig:
         divisor = self.network.divisor
         if any(edge < divisor or edge % divisor for edge in self.patch):
             raise ConfigError(f"patch edges must be multiples of {divisor} for '{self.preset}', got {self.patch}")
-        counts = (self.batch, self.steps, self.report_every, self.checkpoint_every, self.validate_every)
-        if min(counts) < 1 or self.warmup_steps < 0:
-            raise ConfigError("batch, steps and the three intervals must be 1 or more, warmup_steps 0 or more")
+        counts = (self.batch, self.accumulate, self.steps, self.held_out_patches)
+        if min(*counts, self.report_every, self.checkpoint_every, self.epoch_steps) < 1 or self.warmup_steps < 0:
+            raise ConfigError(
+                "batch, accumulate, steps, held_out_patches and the three intervals must be 1 or more, "
+                "warmup_steps 0 or more"
+            )
+        if self.schedule == "plateau" and self.warmup_steps:
+            raise ConfigError(f"schedule 'plateau' has no warm-up: set warmup_steps to 0, got {self.warmup_steps}")
         if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf and self.gradient_clip > 0):
             raise ConfigError("learning_rate and gradient_clip must be above 0, weight_decay 0 or more")
         if not 0 <= self.seed < 2**63:
@@ -84,3 +137,15 @@ class TrainConfig:
         if self.norm == "preset":
             return preset
         return UNetConfig(channels=preset.channels, norm=self.norm, stem=preset.stem)
+
+
+def load_recipe(recipe: str) -> TrainConfig:
+    """The settings of a recipe: one of RECIPES by name, or a TOML file by path.
+
+    Raises ConfigError for a name that there is not, or a file that cannot be read or holds what is not known.
+    """
+    if recipe in RECIPES:
+        return load_toml(TrainConfig, Path(__file__).with_name("recipes") / f"{recipe}.toml")
+    if not recipe.endswith(".toml"):
+        raise ConfigError(f"no recipe '{recipe}': there are {', '.join(RECIPES)}, or a path that ends in .toml")
+    return load_toml(TrainConfig, Path(recipe))

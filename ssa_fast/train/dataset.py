@@ -18,7 +18,7 @@ from ssa_fast.train.config import AugmentConfig, TrainConfig
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
 from ssa_fast.volume.preprocess import crop_to_brain
 
-__all__ = ["TrainingCase", "draw_patch", "load_training_case"]
+__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case"]
 
 _KEPT_VOXELS = 20_000  # a label: enough to center patches on, without a list of 200,000
 
@@ -31,6 +31,16 @@ class TrainingCase:
     array: Tensor  # (C, X, Y, Z) float16, z-scored, zero outside the brain
     labels: Tensor  # (X, Y, Z) uint8
     voxels: Mapping[int, npt.NDArray[np.int64]]  # label -> (n, 3) places of some of its voxels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """A part of a training case, and where it was taken from."""
+
+    case: str
+    center: tuple[int, int, int]  # voxel of the cropped brain
+    array: Tensor  # (C, X, Y, Z) float32
+    labels: Tensor  # (X, Y, Z) int64
 
 
 def load_training_case(files: CaseFiles) -> TrainingCase:
@@ -58,8 +68,8 @@ def load_training_case(files: CaseFiles) -> TrainingCase:
     )
 
 
-def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A random patch (C, X, Y, Z) float32 and its labels (X, Y, Z) int64, from a random case.
+def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.random.Generator) -> Patch:
+    """A random patch of a random case, turned and scaled by chance.
 
     A share of `config.tumor_share` is centered on a voxel of a label chosen evenly among those that the case
     has, so that a small necrosis is seen as often as a large oedema. The rest lie anywhere in the brain's box.
@@ -75,9 +85,13 @@ def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.rando
     half = np.array(config.patch) / 2
     center = np.where(shape > 2 * half, np.clip(center, half, np.maximum(shape - half, half)), shape / 2)
     if rng.random() < config.augment.affine:
-        return _turned_patch(case, config.patch, center, _random_matrix(config.augment, rng))
-    start = np.round(center - half).astype(int)
-    return _crop(case.array, start, config.patch).float(), _crop(case.labels[None], start, config.patch)[0].long()
+        array, labels = _turned_patch(case, config.patch, center, _random_matrix(config.augment, rng))
+    else:
+        start = np.round(center - half).astype(int)
+        array = _crop(case.array, start, config.patch).float()
+        labels = _crop(case.labels[None], start, config.patch)[0].long()
+    x, y, z = (round(place) for place in center)
+    return Patch(case=case.name, center=(x, y, z), array=array, labels=labels)
 
 
 def _turned_patch(

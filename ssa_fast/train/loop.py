@@ -5,32 +5,38 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError, NumericsError
 from ssa_fast.model.checkpoint import Checkpoint
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
 from ssa_fast.train.config import TrainConfig
-from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case
-from ssa_fast.train.losses import dice_and_cross_entropy
+from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case
+from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.placement import Placement, choose_placement
+from ssa_fast.train.records import Epoch, peak_bytes, write_bad_batch, write_info
 from ssa_fast.train.run import Run, open_run
+from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
-from ssa_fast.train.validate import check_held_out, mean_dice, open_segmenter
+from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 
 __all__ = ["Outcome", "Progress", "train"]
+
+_AUGMENT = 1  # the random stream of a step's augmentation, apart from that of its patches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands; one of these every `report_every` steps, and one at each validation."""
+    """Where a run stands; one of these every `report_every` steps, and one at the end of each epoch."""
 
     step: int
     steps: int
@@ -38,7 +44,7 @@ class Progress:
     learning_rate: float
     patches_per_second: float
     seconds_left: float
-    dice: Mapping[str, float] | None = None  # mean over the held-out cases, at a validation
+    epoch: Epoch | None = None  # where one has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class Outcome:
     began_at: int  # steps that were made before the call
     step: int  # that the checkpoint holds; below `steps` if training was stopped
     steps: int  # that were asked for
+    epochs: Sequence[Mapping[str, Any]]  # lines of training_stats.json
 
 
 def _never() -> bool:
@@ -65,11 +72,12 @@ def train(
 ) -> Outcome:
     """Train, or go on from `out/last.safetensors` if it is there.
 
-    That checkpoint holds the last weights, their running average (which validation and export use) and the
-    optimizer. It is written every `checkpoint_every` steps, at the end, and when `is_stopped`, which is asked after
-    each whole step, says so. An exception, KeyboardInterrupt too, may fall into the middle of a step: it saves nothing.
-    Each step draws its patches from its own random stream, so a resumed run trains as one that never stopped. A new
-    run begins with the averaged weights of `start`, where one is given, else with random ones.
+    That checkpoint holds the last weights, their running average (which validation and export use) and the optimizer.
+    It is written every `checkpoint_every` steps, after each epoch, and when `is_stopped`, which is asked after each
+    whole step, says so; `out/best.safetensors` is its copy at the epoch that did best on the held-out cases, so its
+    scores there are those of the best of many, no estimate. An exception, KeyboardInterrupt too, may fall into the
+    middle of a step: it saves nothing. Each step draws its patches from its own random stream, so a resumed run trains
+    as one that never stopped. A new run begins with the averaged weights of `start`, else with random ones.
 
     Raises CaseError for a case that cannot be used, held out or not, before the first step; CheckpointError if the
     checkpoint is of another configuration (only `steps` may differ) or `start` is of another network; ConfigError for
@@ -83,66 +91,68 @@ def train(
     run.claim(split)
     began_at = run.step
     if began_at >= config.steps:
-        return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps)
-    segmenter = open_segmenter(run, placement)
-    check_held_out(segmenter, split.held_out)
+        return _outcome(run, began_at)
+    scorer = open_scorer(run, split.held_out, placement)
     cases = [load_training_case(files) for files in split.training]
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known now, not at the first checkpoint
-    losses: list[Tensor] = []
-    since = time.perf_counter()
+    write_info(out, config, placement)
+    reported, since = len(run.losses), time.perf_counter()
+    epoch_since = since
     while run.step < config.steps and not is_stopped():
-        losses.append(_step(run, cases, placement))
-        is_validation = bool(split.held_out) and _is_due(run, config.validate_every)
-        if is_validation or _is_due(run, config.report_every):
-            progress = _progress(run, losses, since)
-            if is_validation:
-                progress = dataclasses.replace(progress, dice=mean_dice(segmenter, split.held_out))
-            run.history.append(dataclasses.asdict(progress))
+        run.losses.append(_step(run, cases, placement))
+        is_epoch = _is_due(run, config.epoch_steps)
+        if is_epoch or _is_due(run, config.report_every):
+            progress = _progress(run, cases, reported, since)
+            if is_epoch:
+                progress = dataclasses.replace(progress, epoch=_end_epoch(run, scorer, placement, epoch_since))
+                epoch_since = time.perf_counter()
             on_progress(progress)
-            losses.clear()
-            since = time.perf_counter()
-        if run.step % config.checkpoint_every == 0 and run.step < config.steps:
+            reported, since = len(run.losses), time.perf_counter()
+        if run.step % config.checkpoint_every == 0 and not is_epoch:
             run.save()
-    run.save()
-    return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps)
+    if run.losses or not run.path.exists():  # else the epoch's end has saved it
+        run.save()
+    return _outcome(run, began_at)
 
 
 def _step(run: Run, cases: Sequence[TrainingCase], placement: Placement) -> Tensor:
     """One update of the weights and of their average; returns the loss, on the device."""
     config = run.config
-    patches, labels = _draw_batch(cases, config, run.step)
-    patches = patches.to(placement.device, memory_format=placement.layout)  # (N, C, X, Y, Z)
-    labels = labels.to(placement.device)  # (N, X, Y, Z)
-    for group in run.optimizer.param_groups:
-        group["lr"] = _learning_rate(config, run.step)
-    with placement.autocast():
-        logits = run.network(patches)  # (N, K, X, Y, Z)
-    loss = dice_and_cross_entropy(logits, labels)
+    if run.plateau is None:
+        for group in run.optimizer.param_groups:
+            group["lr"] = cosine_rate(config, run.step)
     run.optimizer.zero_grad(set_to_none=True)
-    run.scaler.scale(loss).backward()
+    losses = []
+    for patches, labels in _draw_batches(cases, config, run.step):
+        windows = patches.to(placement.device, memory_format=placement.layout)  # (N, C, X, Y, Z)
+        with placement.autocast():
+            logits = run.network(windows)  # (N, K, X, Y, Z)
+        loss = segmentation_loss(logits, labels.to(placement.device), config.loss)
+        run.scaler.scale(loss / config.accumulate).backward()
+        losses.append(loss.detach())
     run.scaler.unscale_(run.optimizer)
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.gradient_clip)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     _average(run.averaged, run.network, config.ema_decay, run.step)
     run.step += 1
-    return loss.detach()
+    return torch.stack(losses).mean()
 
 
-def _draw_batch(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:
+def _draw_batches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The patches (N, C, X, Y, Z) and labels (N, X, Y, Z) of one step, the same whenever that step is run."""
+    rng = np.random.default_rng([config.seed, step, _AUGMENT])
+    drawn = _draw_patches(cases, config, step)
+    for first in range(0, len(drawn), config.batch):
+        batch = drawn[first : first + config.batch]
+        changed = [augment(patch.array, patch.labels, config.augment, rng) for patch in batch]
+        yield torch.stack([array for array, _ in changed]), torch.stack([labels for _, labels in changed])
+
+
+def _draw_patches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> list[Patch]:
+    """What one step is drawn from, before augmentation."""
     rng = np.random.default_rng([config.seed, step])
-    drawn = [draw_patch(cases, config, rng) for _ in range(config.batch)]
-    changed = [augment(patch, labels, config.augment, rng) for patch, labels in drawn]
-    return torch.stack([patch for patch, _ in changed]), torch.stack([labels for _, labels in changed])
-
-
-def _learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine to zero."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    return [draw_patch(cases, config, rng) for _ in range(config.batch * config.accumulate)]
 
 
 @torch.no_grad()
@@ -156,24 +166,60 @@ def _average(averaged: UNet, network: UNet, decay: float, step: int) -> None:
             slow.copy_(fast)  # batch norm's counter
 
 
+def _outcome(run: Run, began_at: int) -> Outcome:
+    return Outcome(
+        checkpoint=run.path, began_at=began_at, step=run.step, steps=run.config.steps, epochs=tuple(run.epochs)
+    )
+
+
 def _is_due(run: Run, every: int) -> bool:
     return run.step % every == 0 or run.step == run.config.steps
 
 
-def _progress(run: Run, losses: Sequence[Tensor], since: float) -> Progress:
-    """Where the run stands after steps of these losses, the first of which began at `since` of `time.perf_counter`.
+def _progress(run: Run, cases: Sequence[TrainingCase], reported: int, since: float) -> Progress:
+    """Where the run stands after the steps since the `reported` losses, begun at `since` of `time.perf_counter`.
 
-    Raises NumericsError, before anything is saved, if training has diverged.
+    Raises NumericsError, before anything is saved, if training has diverged, and writes the batch where it did.
     """
-    mean = float(torch.stack(list(losses)).mean())  # waits for the device: the pace is true only after it
-    if not math.isfinite(mean):
-        raise NumericsError(f"the loss is {mean} at step {run.step}: lower learning_rate; the last checkpoint is kept")
+    losses = torch.stack(run.losses[reported:]).tolist()  # waits for the device: the pace is true only after it
+    for place, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            step = run.step - len(losses) + place  # updates before it
+            patches = _draw_patches(cases, run.config, step)
+            path = write_bad_batch(run.folder, patches)
+            first = patches[0]
+            raise NumericsError(
+                f"the loss is {loss} at step {step + 1} (case {first.case} around voxel {first.center}; {path} has "
+                "the batch): lower learning_rate; the last checkpoint is kept"
+            )
     config, pace = run.config, len(losses) / (time.perf_counter() - since)  # steps a second
     return Progress(
         step=run.step,
         steps=config.steps,
-        loss=mean,
-        learning_rate=_learning_rate(config, run.step - 1),
-        patches_per_second=pace * config.batch,
+        loss=float(np.mean(losses)),
+        learning_rate=float(run.optimizer.param_groups[0]["lr"]),
+        patches_per_second=pace * config.batch * config.accumulate,
         seconds_left=(config.steps - run.step) / pace,
     )
+
+
+def _end_epoch(run: Run, scorer: CaseScorer | PatchScorer | None, placement: Placement, since: float) -> Epoch:
+    """The line of an epoch that began at `since`: held-out cases are scored, the schedule hears of it, all is saved."""
+    scores = scorer.score() if scorer else None
+    epoch = Epoch(
+        epoch=len(run.epochs) + 1,
+        step=run.step,
+        loss=float(torch.stack(run.losses).mean()),
+        learning_rate=float(run.optimizer.param_groups[0]["lr"]),
+        seconds=time.perf_counter() - since,
+        peak_memory_bytes=peak_bytes(placement.device),
+        held_out=scores,
+    )
+    run.epochs.append(to_mapping(epoch))
+    run.losses.clear()
+    if run.plateau is not None:  # it waits for a lower loss: of held-out patches, else of training
+        run.plateau.step(epoch.loss if scores is None or scores.loss is None else scores.loss)
+    is_best = scores is not None and scores.region_dice > run.best
+    run.best = scores.region_dice if scores is not None and is_best else run.best
+    run.save(is_best=is_best)
+    return epoch

@@ -6,18 +6,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["dice_and_cross_entropy", "soft_dice_loss"]
+from ssa_fast.train.config import LossConfig
+
+__all__ = ["segmentation_loss", "soft_dice_loss"]
 
 _SMOOTHING = 1.0  # voxels: a label that is absent and not predicted costs nothing
 
 
-def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum of both losses: (N, K, X, Y, Z) logits against (N, X, Y, Z) labels.
+def segmentation_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
+    """The weighted sum of both losses: (N, K, X, Y, Z) logits against (N, X, Y, Z) labels.
 
-    Source: nnU-Net (Isensee et al., Nature Methods 2021).
+    Source: nnU-Net (Isensee et al., Nature Methods 2021) has both with weight 1.
     """
     log_probabilities = functional.log_softmax(logits.float(), dim=1)
-    return functional.nll_loss(log_probabilities, labels) + soft_dice_loss(log_probabilities.exp(), labels)
+    class_weights = torch.tensor(config.class_weights, device=logits.device) if config.class_weights else None
+    loss = config.cross_entropy * functional.nll_loss(log_probabilities, labels, class_weights)
+    if config.dice:
+        loss = loss + config.dice * soft_dice_loss(log_probabilities.exp(), labels)
+    return loss
 
 
 def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ class Placement:
     dtype: torch.dtype  # of the network's arithmetic; weights, loss and optimizer are float32
     layout: torch.memory_format
 
+    @property
+    def name(self) -> str:
+        """The processor or GPU, in words."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else hardware.cpu().name
+
     def put(self, network: UNet) -> None:
         """Move the network's weights there, in place."""
         network.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]

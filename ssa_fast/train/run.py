@@ -10,21 +10,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
-from ssa_fast.files import write_json
 from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.placement import Placement
+from ssa_fast.train.records import write_stats
+from ssa_fast.train.schedule import open_plateau
 from ssa_fast.train.splits import Split
 
-__all__ = ["LAST", "Run", "open_run"]
+__all__ = ["BEST", "LAST", "Run", "open_run"]
 
-LAST = "last.safetensors"
-_HISTORY = "history.json"
+LAST, BEST = "last.safetensors", "best.safetensors"
 
 
 @dataclass(kw_only=True)
@@ -37,8 +38,11 @@ class Run:
     averaged: UNet  # with their running average, in evaluation mode
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    plateau: ReduceLROnPlateau | None  # the schedule, where it is one that looks at scores
     step: int = 0  # updates made
-    history: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)  # of this epoch's updates
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # a line of training_stats.json each
+    best: float = -1.0  # highest mean Dice of the regions of held-out cases at an epoch's end
     started_from: str = ""  # fingerprint of the checkpoint that the first weights came from
     earlier_cases: tuple[str, ...] = ()  # that those weights had been trained on
     cases: tuple[str, ...] = ()  # that this run is trained on; empty until it is claimed
@@ -70,8 +74,8 @@ class Run:
             )
         self.cases = tuple(sorted(names))
 
-    def save(self) -> None:
-        """Write the checkpoint and, for people, the history beside it.
+    def save(self, *, is_best: bool = False) -> None:
+        """Write the checkpoint, for people the epochs beside it, and if it `is_best` the best checkpoint too.
 
         Raises NumericsError, and writes nothing, if a weight is NaN or infinite.
         """
@@ -85,14 +89,20 @@ class Run:
         facts = _Facts(
             config=config,
             step=self.step,
-            history=tuple(self.history),
+            losses=tuple(torch.stack(self.losses).tolist()) if self.losses else (),
+            epochs=tuple(self.epochs),
+            best=self.best,
+            plateau=self.plateau.state_dict() if self.plateau else {},
             scaler=self.scaler.state_dict(),
             started_from=self.started_from,
             earlier_cases=self.earlier_cases,
             cases=self.cases,
         )
-        save_checkpoint(self.path, Checkpoint(spec=spec, tensors=self._tensors(), facts=to_mapping(facts)))
-        write_json(self.folder / _HISTORY, self.history)
+        checkpoint = Checkpoint(spec=spec, tensors=self._tensors(), facts=to_mapping(facts))
+        if is_best:  # before the last one: if the disk is full then, both are still of one earlier moment
+            save_checkpoint(self.folder / BEST, checkpoint)
+        save_checkpoint(self.path, checkpoint)
+        write_stats(self.folder, self.epochs)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -108,7 +118,10 @@ class _Facts:
 
     config: TrainConfig
     step: int
-    history: tuple[Mapping[str, Any], ...]
+    losses: tuple[float, ...]
+    epochs: tuple[Mapping[str, Any], ...]
+    best: float
+    plateau: Mapping[str, Any]  # state of the schedule; empty but for `plateau`
     scaler: Mapping[str, Any]  # of the loss; empty but where fp16 needs it
     started_from: str
     earlier_cases: tuple[str, ...]
@@ -132,12 +145,14 @@ def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placem
     averaged.load_state_dict(network.state_dict())
     placement.put(network)
     placement.put(averaged)
+    optimizer = _optimizer(config, network)
     run = Run(
         config=config,
         folder=folder,
         network=network,
         averaged=averaged,
-        optimizer=torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+        optimizer=optimizer,
+        plateau=open_plateau(config, optimizer),
         scaler=torch.amp.GradScaler(placement.device.type, enabled=placement.dtype == torch.float16),
         started_from=start.sha256 if start is not None else "",
         earlier_cases=tuple(start.spec.trained_on.split()) if start is not None else (),
@@ -149,6 +164,11 @@ def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placem
                 f"{run.path}: did not begin with the checkpoint given: leave --from out, or another --out"
             )
     return run
+
+
+def _optimizer(config: TrainConfig, network: UNet) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> None:
@@ -182,7 +202,10 @@ def _resume(run: Run) -> None:
     run.averaged.load_state_dict(network_of(checkpoint).state_dict())
     _restore_optimizer(run, checkpoint, may_be_empty=facts.step == 0 or bool(facts.scaler))
     _restore_scaler(run, facts.scaler)
-    run.step, run.history = facts.step, [dict(entry) for entry in facts.history]
+    _restore_plateau(run, facts.plateau)
+    run.step, run.epochs, run.best = facts.step, [dict(epoch) for epoch in facts.epochs], facts.best
+    device = next(run.network.parameters()).device
+    run.losses = [torch.tensor(loss, device=device) for loss in facts.losses]
     run.started_from, run.earlier_cases, run.cases = facts.started_from, facts.earlier_cases, facts.cases
 
 
@@ -232,3 +255,17 @@ def _restore_scaler(run: Run, saved: Mapping[str, Any]) -> None:
                 f"give another --out, and --from {run.path} to begin with its weights"
             )
     run.scaler.load_state_dict(dict(saved))
+
+
+def _restore_plateau(run: Run, saved: Mapping[str, Any]) -> None:
+    if run.plateau is None:
+        return
+    rates = saved.get("_last_lr")
+    if saved.keys() != run.plateau.state_dict().keys() or not isinstance(rates, list) or len(rates) != 1:
+        raise CheckpointError(
+            f"{run.path}: damaged: the plateau schedule's state is {dict(saved)}: "
+            f"give another --out, and --from {run.path} to begin with its weights"
+        )
+    run.plateau.load_state_dict(dict(saved))
+    for group, rate in zip(run.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate

@@ -138,7 +138,7 @@ def test_two_cases_of_one_name_are_refused_before_anything_is_written(
         (("export", "gone.safetensors", "--out", "x.txt"), "ends in .onnx"),
         (("export", "gone.safetensors", "--out", "x.onnx"), "gone.safetensors: cannot be read"),
         (("train", ".", "--out", "run", "--fold", "0"), "--splits and --fold belong together"),
-        (("train", ".", "--out", "run", "--config", "gone.toml"), "gone.toml: cannot be read"),
+        (("train", ".", "--out", "run", "--recipe", "gone.toml"), "gone.toml: cannot be read"),
     ],
 )
 def test_bad_arguments_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str, case: Path) -> None:
@@ -182,12 +182,12 @@ def test_a_network_goes_from_training_to_a_segmentation(tmp_path: Path) -> None:
     (tmp_path / "short.toml").write_text("patch = [16, 16, 32]\nreport_every = 1\n")
     (tmp_path / "splits.toml").write_text('folds = [["Case-0"], ["Case-1"]]\n')
     folds = ("--splits", tmp_path / "splits.toml", "--fold", 0)
-    settings = ("--config", tmp_path / "short.toml", "--steps", 2, "--out", tmp_path / "run")
+    settings = ("--recipe", tmp_path / "short.toml", "--steps", 2, "--out", tmp_path / "run")
     done = run("train", tmp_path / "cases", *folds, *settings)
     assert done.returncode == 0, done.stderr
     assert "training on 1 cases, validating on 1" in done.stdout
     assert "step 2/2" in done.stdout
-    assert "held out: Dice" in done.stdout
+    assert "Dice background" in done.stdout
     bundle, proof = tmp_path / "lite.onnx", tmp_path / "cases" / "Case-0"
     done = run("export", tmp_path / "run" / "last.safetensors", "--out", bundle, "--case", proof, "--score", "x=0.5")
     assert done.returncode == 0, done.stderr

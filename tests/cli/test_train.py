@@ -44,7 +44,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(inputs: Path, out: Path, *more: object) -> Result:
-    arguments = [inputs / "cases" / "Case-0", "--config", inputs / "config.toml", "--out", out, *more]
+    arguments = [inputs / "cases" / "Case-0", "--recipe", inputs / "config.toml", "--out", out, *more]
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 from ssa_fast.config import from_mapping, load_toml, to_mapping
 from ssa_fast.errors import ConfigError
-from ssa_fast.train.config import AugmentConfig, TrainConfig
+from ssa_fast.train import config as config_module
+from ssa_fast.train.config import RECIPES, AugmentConfig, LossConfig, PlateauConfig, TrainConfig, load_recipe
 
 
 def test_a_configuration_survives_json() -> None:
@@ -38,6 +45,9 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"seed": 2**64}, "below"),
         ({"ema_decay": 1.0}, "ema_decay must be in"),
         ({"tumor_share": 1.5}, "tumor_share in"),
+        ({"accumulate": 0}, "must be 1 or more"),
+        ({"held_out_patches": 0}, "must be 1 or more"),
+        ({"schedule": "plateau"}, "no warm-up: set warmup_steps to 0, got 100"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -58,3 +68,48 @@ def test_the_norm_of_a_preset_can_be_exchanged() -> None:
     assert TrainConfig(preset="lite").network.norm == "instance"
     assert TrainConfig(preset="lite", norm="batch").network.norm == "batch"
     assert TrainConfig(preset="lite", norm="batch").network.channels == TrainConfig(preset="lite").network.channels
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        (LossConfig, {"dice": 0.0, "cross_entropy": 0.0}, "above 0"),
+        (LossConfig, {"dice": -1.0}, "0 or more"),
+        (LossConfig, {"class_weights": (1.0, 2.0)}, "must be 4 numbers, not all 0: background NCR ED ET"),
+        (LossConfig, {"class_weights": (0.0, 0.0, 0.0, 0.0)}, "not all 0"),
+        (PlateauConfig, {"factor": 1.0}, "factor in"),
+        (PlateauConfig, {"patience": -1}, "0 or more"),
+        (AugmentConfig, {"contrast_range": (1.2, 0.8)}, "rising"),
+    ],
+)
+def test_settings_of_parts_are_checked(kind: type, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        kind(**changes)
+
+
+def test_best_is_what_training_does_without_a_recipe() -> None:
+    assert load_recipe("best") == TrainConfig()
+
+
+def test_original_is_what_the_original_project_did() -> None:
+    config = load_recipe("original")
+    assert (config.preset, config.patch, config.batch) == ("reference", (128, 128, 128), 1)
+    assert (config.steps, config.epoch_steps) == (25 * 16, 16)
+    assert (config.optimizer, config.learning_rate, config.weight_decay) == ("adam", 1e-3, 1e-5)
+    assert config.loss == LossConfig(dice=0.0)
+    assert config.schedule == "plateau"
+    assert config.plateau == PlateauConfig(factor=0.5, patience=5, min_learning_rate=1e-8)
+    assert config.seed == 42
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_every_setting_that_matters_to_it(name: str) -> None:
+    """Nothing is left to defaults that a later version may change, but what the recipe does not use."""
+    path = Path(config_module.__file__).with_name("recipes") / f"{name}.toml"
+    unused = {"original": {"norm"}, "best": {"norm", "plateau", "held_out_patches"}}[name]
+    assert set(to_mapping(TrainConfig())) - set(tomllib.loads(path.read_text())) == unused
+
+
+def test_a_recipe_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no recipe 'fastest': there are best, original"):
+        load_recipe("fastest")

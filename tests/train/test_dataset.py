@@ -48,7 +48,9 @@ def test_a_patch_has_its_shape_and_shows_the_case_voxel_for_voxel(
     case: TrainingCase, seed: int, edges: tuple[int, int, int]
 ) -> None:
     config = TrainConfig(patch=edges, augment=PLAIN)
-    patch, labels = draw_patch([case], config, np.random.default_rng(seed))
+    drawn = draw_patch([case], config, np.random.default_rng(seed))
+    patch, labels = drawn.array, drawn.labels
+    assert drawn.case == case.name
     assert patch.shape == (4, *edges)
     assert labels.shape == edges
     assert patch.dtype == torch.float32
@@ -64,16 +66,16 @@ def test_a_patch_has_its_shape_and_shows_the_case_voxel_for_voxel(
 @given(seed=st.integers(0, 10_000))
 def test_with_tumor_share_one_every_patch_holds_tumor(case: TrainingCase, seed: int) -> None:
     config = TrainConfig(patch=(16, 16, 16), tumor_share=1.0, augment=PLAIN)
-    _, labels = draw_patch([case], config, np.random.default_rng(seed))
+    labels = draw_patch([case], config, np.random.default_rng(seed)).labels
     assert (labels > 0).any()
 
 
 def test_a_case_without_tumor_gives_patches_too(case: TrainingCase) -> None:
     healthy = dataclasses.replace(case, labels=torch.zeros_like(case.labels), voxels={})
     config = TrainConfig(patch=(16, 16, 16), tumor_share=1.0, augment=PLAIN)
-    patch, labels = draw_patch([healthy], config, np.random.default_rng(0))
-    assert patch.any()
-    assert not labels.any()
+    patch = draw_patch([healthy], config, np.random.default_rng(0))
+    assert patch.array.any()
+    assert not patch.labels.any()
 
 
 def test_an_unturned_patch_is_the_plain_one(case: TrainingCase) -> None:

@@ -16,10 +16,12 @@ from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.checkpoint import load_checkpoint, network_of
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
-from ssa_fast.train.config import AugmentConfig, TrainConfig
+from ssa_fast.train.config import AugmentConfig, LossConfig, PlateauConfig, TrainConfig
 from ssa_fast.train.loop import Progress, train
-from ssa_fast.train.run import LAST
+from ssa_fast.train.records import BAD_BATCH, INFO, STATS, HeldOutScores
+from ssa_fast.train.run import BEST, LAST
 from ssa_fast.train.splits import Split
+from ssa_fast.train.validate import CaseScorer, PatchScorer
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
 from tests.networks import tiny_checkpoint, tiny_config
@@ -31,7 +33,7 @@ SHORT = TrainConfig(
     warmup_steps=2,
     report_every=2,
     checkpoint_every=3,
-    validate_every=4,
+    epoch_steps=4,
     precision="float32",
     augment=MILD,
 )
@@ -65,15 +67,20 @@ def _run(config: TrainConfig, cases: list[CaseFiles], out: Path) -> list[Progres
 def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[CaseFiles], tmp_path: Path) -> None:
     reports = _run(SHORT, cases, tmp_path)
     assert [report.step for report in reports] == [2, 4, 6]
-    assert [report.dice is not None for report in reports] == [False, True, True]
-    assert reports[-1].dice is not None
-    assert set(reports[-1].dice) == {"NCR", "ED", "ET", "WT", "TC"}
+    epochs = [report.epoch for report in reports]
+    assert [epoch.epoch if epoch else None for epoch in epochs] == [None, 1, 2]
+    assert epochs[-1] is not None
+    assert epochs[-1].held_out is not None
+    assert set(epochs[-1].held_out.dice) == {"background", "NCR", "ED", "ET", "WT", "TC"}
     assert reports[-1].seconds_left == 0
     assert all(report.patches_per_second > 0 for report in reports)
     checkpoint = load_checkpoint(tmp_path / LAST)
     assert checkpoint.spec.trained_on == "Case-0"
     assert checkpoint.facts["step"] == 6
-    assert json.loads((tmp_path / "history.json").read_text()) == checkpoint.facts["history"]
+    stats = (tmp_path / STATS).read_text()
+    assert json.loads(stats) == checkpoint.facts["epochs"]
+    assert len(stats.splitlines()) == 2 + 2  # brackets, and a line an epoch
+    assert json.loads((tmp_path / INFO).read_text())["network"] == "lite"
     network_of(checkpoint)
 
 
@@ -111,11 +118,70 @@ def test_an_exception_in_the_middle_of_a_step_saves_no_half_of_it(cases: list[Ca
             _run(SHORT, cases, tmp_path / "broken")
     finally:
         hook.remove()
-    assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 3
+    assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 4
     _run(SHORT, cases, tmp_path / "broken")
     whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
     for name, tensor in whole.tensors.items():
         assert torch.equal(broken.tensors[name], tensor), name
+
+
+def test_a_stopped_epoch_gets_the_line_of_an_unbroken_one(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path / "whole")
+    stops = iter([False, False, False, True])
+    train(SHORT, _split(cases), tmp_path / "broken", lambda _: None, is_stopped=lambda: next(stops))
+    _run(SHORT, cases, tmp_path / "broken")
+    whole, broken = (json.loads((tmp_path / name / STATS).read_text()) for name in ("whole", "broken"))
+    for line in (*whole, *broken):
+        del line["seconds"], line["peak_memory_bytes"]
+    assert broken == whole
+
+
+def test_the_best_checkpoint_is_that_of_the_epoch_with_the_highest_scores(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = iter([0.3, 0.6, 0.5])
+
+    def score(_: object) -> HeldOutScores:
+        table = dict.fromkeys(("background", "NCR", "ED", "ET", "WT", "TC"), next(dice))
+        return HeldOutScores(dice=table, precision=table, recall=table)
+
+    monkeypatch.setattr(CaseScorer, "score", score)
+    _run(dataclasses.replace(SHORT, epoch_steps=2), cases, tmp_path)
+    assert load_checkpoint(tmp_path / BEST).facts["step"] == 4
+    assert load_checkpoint(tmp_path / LAST).facts["step"] == 6
+    assert load_checkpoint(tmp_path / LAST).facts["best"] == 0.6
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size(cases: list[CaseFiles], tmp_path: Path) -> None:
+    # cross-entropy is a mean over voxels, so halves add up to the whole; soft Dice is of a batch as one volume
+    config = dataclasses.replace(SHORT, steps=3, loss=LossConfig(dice=0.0))
+    _run(dataclasses.replace(config, batch=2), cases, tmp_path / "batch")
+    _run(dataclasses.replace(config, accumulate=2), cases, tmp_path / "accumulate")
+    batch, accumulate = (load_checkpoint(tmp_path / name / LAST) for name in ("batch", "accumulate"))
+    for name, tensor in batch.tensors.items():
+        if name.startswith("network."):
+            torch.testing.assert_close(accumulate.tensors[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_the_rate_is_cut_when_held_out_patches_get_no_better_and_a_resumed_run_knows(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plateau = PlateauConfig(factor=0.5, patience=0)
+    config = dataclasses.replace(
+        SHORT,
+        schedule="plateau",
+        plateau=plateau,
+        warmup_steps=0,
+        epoch_steps=2,
+        held_out="patches",
+        held_out_patches=1,
+    )
+    score = PatchScorer.score
+    monkeypatch.setattr(PatchScorer, "score", lambda self: dataclasses.replace(score(self), loss=1.0))
+    reports = _run(config, cases, tmp_path)
+    assert [report.learning_rate for report in reports] == [1e-3, 1e-3, 5e-4]  # the second epoch was no better
+    (report,) = _run(dataclasses.replace(config, steps=8), cases, tmp_path)
+    assert report.learning_rate == 2.5e-4
 
 
 def test_a_finished_run_is_not_run_again(cases: list[CaseFiles], tmp_path: Path) -> None:
@@ -133,14 +199,15 @@ def test_more_steps_may_be_asked_for_but_no_other_change(cases: list[CaseFiles],
 @pytest.mark.slow
 def test_a_network_learns_one_case(cases: list[CaseFiles], tmp_path: Path) -> None:
     config = dataclasses.replace(
-        SHORT, steps=60, report_every=20, validate_every=60, learning_rate=3e-3, ema_decay=0.8, tumor_share=1.0
+        SHORT, steps=60, report_every=20, epoch_steps=60, learning_rate=3e-3, ema_decay=0.8, tumor_share=1.0
     )
     bright = _with_bright_tumor(cases[0], tmp_path / "bright")
     reports: list[Progress] = []
     train(config, Split(training=[bright], held_out=[bright]), tmp_path / "run", reports.append)
     assert reports[-1].loss < 0.85 * reports[0].loss
-    assert reports[-1].dice is not None
-    assert reports[-1].dice["WT"] > 0.7
+    assert reports[-1].epoch is not None
+    assert reports[-1].epoch.held_out is not None
+    assert reports[-1].epoch.held_out.dice["WT"] > 0.7
 
 
 def _with_bright_tumor(files: CaseFiles, folder: Path) -> CaseFiles:
@@ -200,9 +267,15 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(
 ) -> None:
     _run(SHORT, cases, tmp_path)
     before = (tmp_path / LAST).read_bytes()
-    monkeypatch.setattr(loop, "dice_and_cross_entropy", lambda logits, labels: logits.sum() * float("nan"))
-    with pytest.raises(NumericsError, match="the loss is nan at step 8"):
+    monkeypatch.setattr(loop, "segmentation_loss", lambda logits, labels, config: logits.sum() * float("nan"))
+    with pytest.raises(
+        NumericsError, match=r"the loss is nan at step 7 \(case Case-0 around voxel .*bad_batch.npz has"
+    ):
         _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
+    with np.load(tmp_path / BAD_BATCH) as batch:
+        assert batch["patches"].shape == (1, 4, *SHORT.patch)
+        assert batch["labels"].shape == (1, *SHORT.patch)
+        assert list(batch["cases"]) == ["Case-0"]
     assert (tmp_path / LAST).read_bytes() == before
 
 
@@ -212,7 +285,7 @@ def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
     _run(SHORT, cases, tmp_path)
     before = (tmp_path / LAST).read_bytes()
     # the loss is finite, its gradient is not: 0 * inf
-    monkeypatch.setattr(loop, "dice_and_cross_entropy", lambda logits, labels: (logits * 0).sum().abs().sqrt())
+    monkeypatch.setattr(loop, "segmentation_loss", lambda logits, labels, config: (logits * 0).sum().abs().sqrt())
     with pytest.raises(
         NumericsError, match="holds NaN or infinity at step 7: lower learning_rate; the last checkpoint"
     ):
@@ -237,16 +310,6 @@ def test_fp16_on_a_cpu_is_refused(cases: list[CaseFiles], tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="needs a CUDA GPU"):
         _run(dataclasses.replace(SHORT, precision="fp16"), cases, tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [loop._learning_rate(config, step) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == rates[10] == 1
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[100] == pytest.approx(0)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
 @pytest.mark.gpu

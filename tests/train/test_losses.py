@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssa_fast.train.losses import dice_and_cross_entropy, soft_dice_loss
+from ssa_fast.train.config import LossConfig
+from ssa_fast.train.losses import segmentation_loss, soft_dice_loss
 
 
 def _batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,14 +28,14 @@ def test_the_loss_is_its_definition(seed: int) -> None:
         both = (probabilities[:, label] * (wanted == label)).sum()
         dice.append((2 * both + 1) / (probabilities[:, label].sum() + (wanted == label).sum() + 1))
     expected = -np.log(picked).mean() + 1 - np.mean(dice)
-    assert float(dice_and_cross_entropy(logits, labels)) == pytest.approx(expected, abs=1e-5)
+    assert float(segmentation_loss(logits, labels, LossConfig())) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_sure_and_right_answer_costs_nothing_and_a_wrong_one_much() -> None:
     _, labels = _batch(0)
     right = 50 * torch.nn.functional.one_hot(labels, 4).movedim(-1, 1).float()
-    assert float(dice_and_cross_entropy(right, labels)) == pytest.approx(0, abs=1e-4)
-    assert float(dice_and_cross_entropy(right.roll(1, dims=1), labels)) > 10
+    assert float(segmentation_loss(right, labels, LossConfig())) == pytest.approx(0, abs=1e-4)
+    assert float(segmentation_loss(right.roll(1, dims=1), labels, LossConfig())) > 10
 
 
 def test_a_label_that_is_absent_and_not_predicted_costs_nothing() -> None:
@@ -46,6 +47,16 @@ def test_a_label_that_is_absent_and_not_predicted_costs_nothing() -> None:
 
 def test_half_precision_logits_are_summed_in_float32() -> None:
     logits, labels = _batch(0)
-    reduced = dice_and_cross_entropy(logits.bfloat16(), labels)
+    reduced = segmentation_loss(logits.bfloat16(), labels, LossConfig())
     assert reduced.dtype == torch.float32
-    assert float(reduced) == pytest.approx(float(dice_and_cross_entropy(logits, labels)), rel=0.02)
+    assert float(reduced) == pytest.approx(float(segmentation_loss(logits, labels, LossConfig())), rel=0.02)
+
+
+def test_class_weights_are_those_of_torch_and_dice_may_be_left_out() -> None:
+    logits, labels = _batch(0)
+    weights = (0.1, 1.0, 2.0, 3.0)
+    config = LossConfig(dice=0.0, cross_entropy=0.5, class_weights=weights)
+    wanted = 0.5 * torch.nn.functional.cross_entropy(logits, labels, torch.tensor(weights))
+    assert float(segmentation_loss(logits, labels, config)) == pytest.approx(float(wanted), rel=1e-6)
+    alone = segmentation_loss(logits, labels, LossConfig(cross_entropy=0.0))
+    assert float(alone) == pytest.approx(float(soft_dice_loss(logits.softmax(dim=1), labels)), rel=1e-6)

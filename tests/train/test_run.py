@@ -77,7 +77,10 @@ def _rewrite(folder: Path, change: Callable[[dict[str, Any], dict[str, Tensor]],
     save_checkpoint(path, dataclasses.replace(checkpoint, facts=facts, tensors=tensors))
 
 
-FACTS = ("config", "step", "history", "scaler", "started_from", "earlier_cases", "cases")
+FACTS = (
+    *("config", "step", "losses", "epochs", "plateau", "scaler", "started_from"),
+    *("earlier_cases", "cases"),
+)
 
 
 @pytest.mark.parametrize("name", FACTS)
@@ -92,7 +95,15 @@ def test_a_checkpoint_that_lacks_a_fact_is_refused(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("config", {"colour": 1}), ("config", 3), *((name, 2.5) for name in FACTS), ("history", [1]), ("cases", [1])],
+    [
+        ("config", {"colour": 1}),
+        ("config", 3),
+        *((name, 2.5) for name in FACTS),
+        ("epochs", [1]),
+        ("best", "high"),
+        ("losses", ["low"]),
+        ("cases", [1]),
+    ],
 )
 def test_a_fact_of_another_type_is_refused(name: str, value: object, tmp_path: Path) -> None:
     _saved(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -9,31 +11,39 @@ import numpy as np
 import pytest
 import torch
 
+from ssa_fast import hardware
 from ssa_fast.errors import BudgetError, CaseError
-from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.model.spec import PRESETS
+from ssa_fast.train import validate
 from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.dataset import Patch, draw_patch
 from ssa_fast.train.loop import train
 from ssa_fast.train.placement import choose_placement
-from ssa_fast.train.run import open_run
+from ssa_fast.train.run import Run, open_run
 from ssa_fast.train.splits import Split
-from ssa_fast.train.validate import check_held_out, mean_dice, open_segmenter
+from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import turned_affine, write_case, write_nifti
 from tests.networks import tiny_config
 
 CONFIG = TrainConfig(patch=(16, 16, 16), steps=1, precision="float32")
+PLACEMENT = choose_placement(CONFIG)
 
 
 @pytest.fixture
-def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Segmenter:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setitem(PRESETS, "lite", tiny_config())
-    placement = choose_placement(CONFIG)
-    return open_segmenter(open_run(CONFIG, tmp_path / "run", None, placement), placement)
+    run = open_run(CONFIG, tmp_path / "run", None, PLACEMENT)
+    torch.nn.init.normal_(run.averaged.head.bias)  # not all background
+    return run
 
 
 def _case(folder: Path, name: str = "Case-0", **options: object) -> CaseFiles:
     return find_cases([write_case(folder, name, **options)])[0]
+
+
+def _certain(labels: torch.Tensor) -> torch.Tensor:
+    return 50 * torch.nn.functional.one_hot(labels, 4).movedim(-1, 0)[None].float()
 
 
 def _constant(files: CaseFiles) -> None:
@@ -59,30 +69,31 @@ def _cut_reference(files: CaseFiles) -> None:
     ],
 )
 def test_a_bad_held_out_case_is_found_before_training(
-    spoil: object, words: str, segmenter: Segmenter, tmp_path: Path
+    spoil: Callable[[CaseFiles], None], words: str, run: Run, tmp_path: Path
 ) -> None:
     files = _case(tmp_path)
-    check_held_out(segmenter, [files])
+    open_scorer(run, [files], PLACEMENT)
     spoil(files)
     with pytest.raises(CaseError, match=words):
-        check_held_out(segmenter, [files])
+        open_scorer(run, [files], PLACEMENT)
 
 
-def test_a_held_out_case_without_a_reference_stops_the_run_before_it_begins(
-    segmenter: Segmenter, tmp_path: Path
-) -> None:
+def test_a_held_out_case_without_a_reference_stops_the_run_before_it_begins(run: Run, tmp_path: Path) -> None:
     split = Split(training=[_case(tmp_path)], held_out=[_case(tmp_path, "Case-1", labels=False)])
     with pytest.raises(CaseError, match=r"case Case-1: no seg in .* add Case-1-seg\.nii\.gz"):
         train(CONFIG, split, tmp_path / "run", lambda progress: None)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_brain_that_does_not_fit_the_memory_is_found_before_training(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_a_brain_that_does_not_fit_the_memory_is_found_before_training(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "usable_memory_bytes", lambda: 1000)
     with pytest.raises(BudgetError):
-        check_held_out(Segmenter(segmenter.backend, budget_bytes=1000), [_case(tmp_path)])
+        open_scorer(run, [_case(tmp_path)], PLACEMENT)
 
 
-def test_scores_do_not_depend_on_the_axes_of_the_files(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_scores_do_not_depend_on_the_axes_of_the_files(run: Run, tmp_path: Path) -> None:
     def write(folder: Path, turn: slice, affine: np.ndarray) -> CaseFiles:
         files = _case(folder)
         for kind, (path,) in files.found.items():
@@ -90,7 +101,39 @@ def test_scores_do_not_depend_on_the_axes_of_the_files(segmenter: Segmenter, tmp
             write_nifti(path, array.astype(np.uint8 if kind == "seg" else np.float32), affine)
         return files
 
-    torch.nn.init.normal_(segmenter.backend._network.head.bias)  # not all background
     plain = write(tmp_path / "ras", slice(None), turned_affine("RAS"))
     turned = write(tmp_path / "las", slice(None, None, -1), turned_affine("LAS", (23, 0, 0)))
-    assert mean_dice(segmenter, [turned]) == pytest.approx(mean_dice(segmenter, [plain]))
+    assert CaseScorer(run, [turned], PLACEMENT).score().dice == pytest.approx(
+        CaseScorer(run, [plain], PLACEMENT).score().dice
+    )
+
+
+def test_no_held_out_case_means_no_scorer(run: Run) -> None:
+    assert open_scorer(run, [], PLACEMENT) is None
+
+
+def test_patches_are_the_same_each_time_and_scored_together(run: Run, tmp_path: Path) -> None:
+    run.config = dataclasses.replace(CONFIG, held_out="patches", held_out_patches=3)
+    scorer = open_scorer(run, [_case(tmp_path), _case(tmp_path, "Case-1", seed=1)], PLACEMENT)
+    assert isinstance(scorer, PatchScorer)
+    first, second = scorer.score(), scorer.score()
+    assert first == second
+    assert first.loss is not None
+    assert any(0 < dice < 1 for dice in first.dice.values())
+    assert first.region_dice == pytest.approx((first.dice["WT"] + first.dice["TC"] + first.dice["ET"]) / 3)
+
+
+def test_a_network_that_is_always_right_scores_one(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.config = dataclasses.replace(CONFIG, held_out="patches", held_out_patches=1)
+    scorer = PatchScorer(run, [_case(tmp_path)], PLACEMENT)
+    drawn = []
+
+    def remember(*arguments: object) -> Patch:
+        drawn.append(draw_patch(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(validate, "draw_patch", remember)
+    monkeypatch.setattr(run.averaged, "forward", lambda _: _certain(drawn[-1].labels))
+    scores = scorer.score()
+    assert all(value == 1 for table in (scores.dice, scores.precision, scores.recall) for value in table.values())
+    assert scores.loss == pytest.approx(0, abs=1e-3)

@@ -1,0 +1,152 @@
+"""What a run writes for people, beside its checkpoints."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssa_fast.config import to_mapping
+from ssa_fast.errors import BackendUnavailable
+from ssa_fast.files import write_json, write_whole
+from ssa_fast.labels import REGIONS
+from ssa_fast.measure import machine_line, peak_memory_bytes
+from ssa_fast.model.spec import gflop, parameter_count
+from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.dataset import Patch
+from ssa_fast.train.placement import Placement
+
+__all__ = [
+    "BAD_BATCH",
+    "HISTORY",
+    "INFO",
+    "STATS",
+    "Epoch",
+    "HeldOutScores",
+    "draw_history",
+    "peak_bytes",
+    "write_bad_batch",
+    "write_info",
+    "write_stats",
+]
+
+STATS, INFO, HISTORY, BAD_BATCH = "training_stats.json", "model_info.json", "training_history.png", "bad_batch.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutScores:
+    """How a network does on held-out cases, by target: background, NCR, ED, ET, WT, TC."""
+
+    dice: Mapping[str, float]
+    precision: Mapping[str, float]
+    recall: Mapping[str, float]
+    loss: float | None = None  # where patches are scored
+
+    @property
+    def region_dice(self) -> float:
+        """Mean Dice of WT, TC and ET: what the best checkpoint has the most of."""
+        return float(np.mean([self.dice[region] for region in REGIONS]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of training_stats.json."""
+
+    epoch: int  # from 1
+    step: int  # updates made at its end
+    loss: float  # mean over its training batches
+    learning_rate: float  # of its last update
+    seconds: float  # since it began, or since the run was gone on with
+    peak_memory_bytes: int  # the GPU's allocations, or the process where there is none
+    held_out: HeldOutScores | None = None
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that training has had at once on `device`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory_bytes()
+
+
+def write_stats(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Write training_stats.json: a list with an epoch a line."""
+    lines = ",\n".join(json.dumps(epoch) for epoch in epochs)
+    write_whole(folder / STATS, f"[\n{lines}\n]\n".encode())
+
+
+def write_info(folder: Path, config: TrainConfig, placement: Placement) -> None:
+    """Write model_info.json: what is trained, and where."""
+    parameters = parameter_count(config.network)
+    info = {
+        "network": config.preset,
+        "architecture": to_mapping(config.network),
+        "parameters": parameters,
+        "megabytes_float32": round(parameters * 4 / 1e6, 1),
+        "patch": config.patch,
+        "gflop_a_patch": round(gflop(config.network, config.patch), 1),
+        "precision": str(placement.dtype).removeprefix("torch."),
+        "layout": str(placement.layout).removeprefix("torch."),
+        "machine": machine_line(placement.name),
+    }
+    write_json(folder / INFO, info)
+
+
+def write_bad_batch(folder: Path, patches: Sequence[Patch]) -> Path:
+    """Write the batch that gave no finite loss, before augmentation, and return the file.
+
+    It holds `patches` (N, C, X, Y, Z), `labels` (N, X, Y, Z), `cases` and `centers`.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        patches=np.stack([patch.array.numpy() for patch in patches]),
+        labels=np.stack([patch.labels.numpy().astype(np.uint8) for patch in patches]),
+        cases=np.array([patch.case for patch in patches]),
+        centers=np.array([patch.center for patch in patches]),
+    )
+    write_whole(folder / BAD_BATCH, content.getvalue())
+    return folder / BAD_BATCH
+
+
+def draw_history(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> Path:
+    """Draw training_history.png, loss, Dice and learning rate by epoch, and return it.
+
+    Raises BackendUnavailable if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise BackendUnavailable(f"{HISTORY} needs matplotlib: pip install 'ssa-fast[report]'") from error
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, dice, rate = figure.subplots(1, 3)
+    steps = [epoch["step"] for epoch in epochs]
+    marker = "o" if len(steps) == 1 else None
+    loss.plot(steps, [epoch["loss"] for epoch in epochs], label="training", marker=marker)
+    scored = [epoch for epoch in epochs if epoch["held_out"]]
+    if any(epoch["held_out"]["loss"] is not None for epoch in scored):
+        known = [epoch for epoch in scored if epoch["held_out"]["loss"] is not None]
+        held_out = [epoch["held_out"]["loss"] for epoch in known]
+        loss.plot([epoch["step"] for epoch in known], held_out, label="held out", marker=marker)
+    for target in ("WT", "TC", "ET", "ED", "NCR"):
+        values = [epoch["held_out"]["dice"][target] for epoch in scored]
+        style = "-" if target in ("WT", "TC", "ET") else ":"
+        dice.plot([epoch["step"] for epoch in scored], values, style, label=target, marker=marker)
+    rate.plot(steps, [epoch["learning_rate"] for epoch in epochs], marker=marker)
+    loss.set(title="Loss", xlabel="update")
+    dice.set(title="Dice of held-out cases" if scored else "No case was held out", xlabel="update", ylim=(0, 1))
+    rate.set(title="Learning rate", xlabel="update", yscale="log")
+    loss.legend(frameon=False)
+    if scored:
+        dice.legend(frameon=False, ncols=2)
+    for axes in (loss, dice, rate):
+        axes.spines[["top", "right"]].set_visible(False)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    write_whole(folder / HISTORY, content.getvalue())
+    return folder / HISTORY
