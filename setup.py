@@ -44,7 +44,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["ssa_fast", "ssa_fast.*"]),
-    package_data={"ssa_fast": ["py.typed", "pretrained/*.onnx", "pretrained/*.md"]},
+    package_data={"ssa_fast": ["py.typed", "pretrained/*.onnx", "pretrained/*.md", "train/recipes/*.toml"]},
     entry_points={"console_scripts": ["ssa-fast = ssa_fast.cli:main"]},
     # enough to read, prepare and write cases; what runs the network is an extra, so nobody installs two engines
     install_requires=[
