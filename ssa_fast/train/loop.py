@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case
 from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.placement import Placement, choose_placement
+from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.records import Epoch, peak_bytes, write_bad_batch, write_info
 from ssa_fast.train.run import Run, open_run
 from ssa_fast.train.schedule import cosine_rate
@@ -31,6 +34,7 @@ from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 
 __all__ = ["Outcome", "Progress", "train"]
 
+_Batch: TypeAlias = tuple[Tensor, Tensor]  # patches (N, C, X, Y, Z) and labels (N, X, Y, Z)
 _AUGMENT = 1  # the random stream of a step's augmentation, apart from that of its patches
 
 
@@ -98,24 +102,28 @@ def train(
     write_info(out, config, placement)
     reported, since = len(run.losses), time.perf_counter()
     epoch_since = since
-    while run.step < config.steps and not is_stopped():
-        run.losses.append(_step(run, cases, placement))
-        is_epoch = _is_due(run, config.epoch_steps)
-        if is_epoch or _is_due(run, config.report_every):
-            progress = _progress(run, cases, reported, since)
-            if is_epoch:
-                progress = dataclasses.replace(progress, epoch=_end_epoch(run, scorer, placement, epoch_since))
-                epoch_since = time.perf_counter()
-            on_progress(progress)
-            reported, since = len(run.losses), time.perf_counter()
-        if run.step % config.checkpoint_every == 0 and not is_epoch:
-            run.save()
+    draw = functools.partial(_draw_batches, cases, config)
+    with closing(prefetched(draw, run.step, config.steps, placement.prefetch_threads)) as steps:
+        for batches in steps:
+            if is_stopped():
+                break
+            run.losses.append(_step(run, batches, placement))
+            is_epoch = _is_due(run, config.epoch_steps)
+            if is_epoch or _is_due(run, config.report_every):
+                progress = _progress(run, cases, reported, since)
+                if is_epoch:
+                    progress = dataclasses.replace(progress, epoch=_end_epoch(run, scorer, placement, epoch_since))
+                    epoch_since = time.perf_counter()
+                on_progress(progress)
+                reported, since = len(run.losses), time.perf_counter()
+            if run.step % config.checkpoint_every == 0 and not is_epoch:
+                run.save()
     if run.losses or not run.path.exists():  # else the epoch's end has saved it
         run.save()
     return _outcome(run, began_at)
 
 
-def _step(run: Run, cases: Sequence[TrainingCase], placement: Placement) -> Tensor:
+def _step(run: Run, batches: Sequence[_Batch], placement: Placement) -> Tensor:
     """One update of the weights and of their average; returns the loss, on the device."""
     config = run.config
     if run.plateau is None:
@@ -123,11 +131,11 @@ def _step(run: Run, cases: Sequence[TrainingCase], placement: Placement) -> Tens
             group["lr"] = cosine_rate(config, run.step)
     run.optimizer.zero_grad(set_to_none=True)
     losses = []
-    for patches, labels in _draw_batches(cases, config, run.step):
-        windows = patches.to(placement.device, memory_format=placement.layout)  # (N, C, X, Y, Z)
+    for patches, labels in batches:
+        windows = placement.send(patches, is_image=True)
         with placement.autocast():
             logits = run.network(windows)  # (N, K, X, Y, Z)
-        loss = segmentation_loss(logits, labels.to(placement.device), config.loss)
+        loss = segmentation_loss(logits, placement.send(labels), config.loss)
         run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())
     run.scaler.unscale_(run.optimizer)
@@ -139,14 +147,15 @@ def _step(run: Run, cases: Sequence[TrainingCase], placement: Placement) -> Tens
     return torch.stack(losses).mean()
 
 
-def _draw_batches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The patches (N, C, X, Y, Z) and labels (N, X, Y, Z) of one step, the same whenever that step is run."""
+def _draw_batches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> list[_Batch]:
+    """The batches of one step, the same whenever that step is run."""
     rng = np.random.default_rng([config.seed, step, _AUGMENT])
     drawn = _draw_patches(cases, config, step)
-    for first in range(0, len(drawn), config.batch):
-        batch = drawn[first : first + config.batch]
-        changed = [augment(patch.array, patch.labels, config.augment, rng) for patch in batch]
-        yield torch.stack([array for array, _ in changed]), torch.stack([labels for _, labels in changed])
+    changed = [augment(patch.array, patch.labels, config.augment, rng) for patch in drawn]
+    batches = [changed[first : first + config.batch] for first in range(0, len(changed), config.batch)]
+    return [
+        (torch.stack([array for array, _ in batch]), torch.stack([labels for _, labels in batch])) for batch in batches
+    ]
 
 
 def _draw_patches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> list[Patch]:

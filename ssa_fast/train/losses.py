@@ -27,13 +27,14 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Ten
 
 
 def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """1 - the mean soft Dice of the labels above 0, over the batch as one volume.
+    """1 - the mean soft Dice of the labels above 0, of each window of the batch by itself.
 
+    So the mean over two batches is that of one batch with both: accumulation and several processes change nothing.
     Probabilities are (N, K, X, Y, Z). Source: Milletari et al., 3DV 2016.
     """
     losses = []
     for label in range(1, probabilities.shape[1]):
-        predicted, wanted = probabilities[:, label], labels == label
-        overlap = 2 * (predicted * wanted).sum() + _SMOOTHING
-        losses.append(1 - overlap / (predicted.sum() + wanted.sum() + _SMOOTHING))
+        predicted, wanted = probabilities[:, label].flatten(1), (labels == label).flatten(1)  # (N, XYZ)
+        overlap = 2 * (predicted * wanted).sum(1) + _SMOOTHING
+        losses.append(1 - overlap / (predicted.sum(1) + wanted.sum(1) + _SMOOTHING))
     return torch.stack(losses).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
@@ -26,6 +27,18 @@ class Placement:
     def name(self) -> str:
         """The processor or GPU, in words."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else hardware.cpu().name
+
+    @property
+    def prefetch_threads(self) -> int:
+        """Threads that draw and augment patches beside the network: on a CPU they would only take its cores."""
+        return 0 if self.device.type == "cpu" else max(1, min(8, hardware.cpu().threads - 1))
+
+    def send(self, array: Tensor, *, is_image: bool = False) -> Tensor:
+        """A batch on the device, an image (N, C, X, Y, Z) in the network's layout."""
+        if self.device.type == "cuda":
+            array = array.pin_memory()
+        sent = array.to(self.device, non_blocking=True)
+        return sent.contiguous(memory_format=self.layout) if is_image else sent
 
     def put(self, network: UNet) -> None:
         """Move the network's weights there, in place."""

@@ -85,8 +85,8 @@ class PatchScorer:
             rng = np.random.default_rng([self._config.seed, place])
             for _ in range(self._config.held_out_patches):
                 patch = draw_patch([case], self._config, rng)
-                labels = patch.labels[None].to(self._placement.device)
-                windows = patch.array[None].to(self._placement.device, memory_format=self._placement.layout)
+                labels = self._placement.send(patch.labels[None])
+                windows = self._placement.send(patch.array[None], is_image=True)
                 with self._placement.autocast():
                     logits = self._run.averaged(windows)  # (1, K, X, Y, Z)
                 losses.append(float(segmentation_loss(logits, labels, self._config.loss)))
