@@ -20,6 +20,7 @@ _VERBS = {
     "export": "Turn a checkpoint into a bundle that every backend runs.",
     "infer": "Segment cases.",
     "phantom": "Write artificial cases with an exact reference.",
+    "prepare": "Check cases; crop and normalize them for training.",
     "train": "Train a network on cases with references.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,12 @@ from torch.nn import functional
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import LABELS
 from ssa_fast.train.config import AugmentConfig, TrainConfig
+from ssa_fast.train.prepared import PreparedCase, prepared_cases
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
+from ssa_fast.volume.geometry import LabelArray
 from ssa_fast.volume.preprocess import crop_to_brain
 
-__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case"]
+__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case", "open_prepared"]
 
 _KEPT_VOXELS = 20_000  # a label: enough to center patches on, without a list of 200,000
 
@@ -44,16 +47,30 @@ class Patch:
 
 
 def load_training_case(files: CaseFiles) -> TrainingCase:
-    """A case with its reference, cropped to the brain and normalized.
+    """A case with its reference, cropped to the brain and normalized; mapped from the disk if it is a prepared one.
 
     float16 halves the memory; its rounding, 1/2048 of a value, is far below the images' noise.
     Raises CaseError if the case or its reference cannot be used.
     """
+    if isinstance(files, PreparedCase):
+        return _training_case(files.name, *files.arrays())
     if files.reference is None:
         raise CaseError(f"case {files.name}: no reference segmentation in {files.folder}: add {files.name}-seg.nii.gz")
     case = read_case(files)
     brain = crop_to_brain(case)
     labels = np.ascontiguousarray(read_reference(files, case)[brain.box.slices])
+    return _training_case(files.name, brain.array.astype(np.float16), labels)
+
+
+def open_prepared(folder: Path) -> list[TrainingCase]:
+    """Every case of a prepared folder, mapped from the disk: what is drawn from it is read, and no more.
+
+    Raises CaseError like `prepared.prepared_cases` and `PreparedCase.arrays`.
+    """
+    return [load_training_case(files) for files in prepared_cases(folder)]
+
+
+def _training_case(name: str, array: npt.NDArray[np.float16], labels: LabelArray) -> TrainingCase:
     rng = np.random.default_rng(0)  # which voxels are kept must not depend on the run
     voxels = {}
     for label in LABELS:
@@ -61,8 +78,8 @@ def load_training_case(files: CaseFiles) -> TrainingCase:
         if len(places):
             voxels[label] = rng.permutation(places)[:_KEPT_VOXELS]
     return TrainingCase(
-        name=files.name,
-        array=torch.from_numpy(brain.array).half(),
+        name=name,
+        array=torch.from_numpy(array),
         labels=torch.from_numpy(labels),
         voxels=voxels,
     )
