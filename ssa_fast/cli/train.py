@@ -16,7 +16,7 @@ import click
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
-from ssa_fast.volume.case import find_cases
+from ssa_fast.train.prepared import find_training_cases
 
 if TYPE_CHECKING:
     from ssa_fast.train.loop import Outcome, Progress
@@ -61,6 +61,8 @@ def command(
 ) -> None:
     """Train on CASES, a fold held out where one is named, and keep OUT/last.safetensors.
 
+    CASES may be a folder that 'ssa-fast prepare' wrote: its volumes are mapped from the disk and need little memory.
+
     OUT also gets best.safetensors (the epoch that did best on the held-out cases), training_stats.json with a line an
     epoch, training_history.png and model_info.json. Interrupt it (Ctrl-C) and run the same command again: it goes on
     where it stopped. 'ssa-fast export' makes a bundle of a checkpoint. On a CPU the lite network takes half a second to
@@ -69,17 +71,26 @@ def command(
     try:
         from ssa_fast.model.checkpoint import load_checkpoint
         from ssa_fast.train.config import load_recipe
+        from ssa_fast.train.group import join_group, leave_group
         from ssa_fast.train.loop import train
         from ssa_fast.train.records import draw_history
         from ssa_fast.train.splits import split_cases
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
     config = override(load_recipe(recipe), **changes)
-    split = split_cases(find_cases(cases), splits, fold)
-    click.echo(f"training on {len(split.training)} cases, validating on {len(split.held_out)}, network {config.preset}")
-    begin = load_checkpoint(start) if start else None
-    with _signals() as is_stopped:
-        outcome = train(config, split, out, _print_progress, begin, is_stopped)
+    split = split_cases(find_training_cases(cases), splits, fold)
+    try:
+        is_first = join_group().is_first  # of the processes that torchrun began; the others say nothing
+        if is_first:
+            count, held_out = len(split.training), len(split.held_out)
+            click.echo(f"training on {count} cases, validating on {held_out}, network {config.preset}")
+        begin = load_checkpoint(start) if start else None
+        with _signals() as is_stopped:
+            outcome = train(config, split, out, _print_progress, begin, is_stopped)
+    finally:
+        leave_group()
+    if not is_first:
+        return
     try:
         click.echo(f"drew {draw_history(out, outcome.epochs)}")
     except BackendUnavailable as error:  # training is done all the same

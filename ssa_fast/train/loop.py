@@ -6,15 +6,16 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError, NumericsError
@@ -23,10 +24,11 @@ from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case
+from ssa_fast.train.group import Group, join_group
 from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.placement import Placement, choose_placement
 from ssa_fast.train.prefetch import prefetched
-from ssa_fast.train.records import Epoch, peak_bytes, write_bad_batch, write_info
+from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
 from ssa_fast.train.run import Run, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
@@ -90,53 +92,57 @@ def train(
     """
     if not split.training:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
-    placement = choose_placement(config)
+    group = join_group()
+    placement = choose_placement(config, group)
     run = open_run(config, out, start, placement)
     run.claim(split)
     began_at = run.step
     if began_at >= config.steps:
         return _outcome(run, began_at)
-    scorer = open_scorer(run, split.held_out, placement)
+    scorer = open_scorer(run, split.held_out, placement) if group.is_first else None
     cases = [load_training_case(files) for files in split.training]
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known now, not at the first checkpoint
-    write_info(out, config, placement)
+    if group.is_first:  # a folder that cannot be made is known now, not at the first checkpoint
+        write_info(out, config, placement)
+    network = placement.shared(run.network)
     reported, since = len(run.losses), time.perf_counter()
     epoch_since = since
-    draw = functools.partial(_draw_batches, cases, config)
+    draw = functools.partial(_draw_batches, cases, config, group)
     with closing(prefetched(draw, run.step, config.steps, placement.prefetch_threads)) as steps:
         for batches in steps:
-            if is_stopped():
+            if group.any(is_stopped()):
                 break
-            run.losses.append(_step(run, batches, placement))
+            run.losses.append(_step(run, network, batches, placement))
             is_epoch = _is_due(run, config.epoch_steps)
             if is_epoch or _is_due(run, config.report_every):
-                progress = _progress(run, cases, reported, since)
+                progress = _progress(run, cases, group, reported, since)
                 if is_epoch:
                     progress = dataclasses.replace(progress, epoch=_end_epoch(run, scorer, placement, epoch_since))
                     epoch_since = time.perf_counter()
-                on_progress(progress)
+                if group.is_first:
+                    on_progress(progress)
                 reported, since = len(run.losses), time.perf_counter()
-            if run.step % config.checkpoint_every == 0 and not is_epoch:
+            if group.is_first and run.step % config.checkpoint_every == 0 and not is_epoch:
                 run.save()
-    if run.losses or not run.path.exists():  # else the epoch's end has saved it
+    if group.is_first and (run.losses or not run.path.exists()):  # else the epoch's end has saved it
         run.save()
     return _outcome(run, began_at)
 
 
-def _step(run: Run, batches: Sequence[_Batch], placement: Placement) -> Tensor:
-    """One update of the weights and of their average; returns the loss, on the device."""
+def _step(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: Placement) -> Tensor:
+    """One update of the weights, by way of `network`, and of their average; returns the loss, on the device."""
     config = run.config
     if run.plateau is None:
         for group in run.optimizer.param_groups:
             group["lr"] = cosine_rate(config, run.step)
     run.optimizer.zero_grad(set_to_none=True)
     losses = []
-    for patches, labels in batches:
+    for place, (patches, labels) in enumerate(batches, start=1):
         windows = placement.send(patches, is_image=True)
-        with placement.autocast():
-            logits = run.network(windows)  # (N, K, X, Y, Z)
-        loss = segmentation_loss(logits, placement.send(labels), config.loss)
-        run.scaler.scale(loss / config.accumulate).backward()
+        with _gradients_stay(network, here=place < len(batches)):
+            with placement.autocast():
+                logits = network(windows)  # (N, K, X, Y, Z)
+            loss = segmentation_loss(logits, placement.send(labels), config.loss)
+            run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())
     run.scaler.unscale_(run.optimizer)
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.gradient_clip)
@@ -144,24 +150,30 @@ def _step(run: Run, batches: Sequence[_Batch], placement: Placement) -> Tensor:
     run.scaler.update()
     _average(run.averaged, run.network, config.ema_decay, run.step)
     run.step += 1
-    return torch.stack(losses).mean()
+    return placement.group.mean(torch.stack(losses).mean())
 
 
-def _draw_batches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> list[_Batch]:
-    """The batches of one step, the same whenever that step is run."""
-    rng = np.random.default_rng([config.seed, step, _AUGMENT])
-    drawn = _draw_patches(cases, config, step)
-    changed = [augment(patch.array, patch.labels, config.augment, rng) for patch in drawn]
+def _gradients_stay(network: nn.Module, *, here: bool) -> AbstractContextManager[object]:
+    """While gradients are added up, processes need not exchange them."""
+    return network.no_sync() if here and isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+def _draw_batches(cases: Sequence[TrainingCase], config: TrainConfig, group: Group, step: int) -> list[_Batch]:
+    """This process's batches of one step, the same whenever that step is run."""
+    places = range(group.rank, group.size * config.batch * config.accumulate, group.size)
+    changed = []
+    for place, patch in zip(places, _draw_patches(cases, config, step, places), strict=True):
+        rng = np.random.default_rng([config.seed, step, place, _AUGMENT])
+        changed.append(augment(patch.array, patch.labels, config.augment, rng))
     batches = [changed[first : first + config.batch] for first in range(0, len(changed), config.batch)]
     return [
         (torch.stack([array for array, _ in batch]), torch.stack([labels for _, labels in batch])) for batch in batches
     ]
 
 
-def _draw_patches(cases: Sequence[TrainingCase], config: TrainConfig, step: int) -> list[Patch]:
-    """What one step is drawn from, before augmentation."""
-    rng = np.random.default_rng([config.seed, step])
-    return [draw_patch(cases, config, rng) for _ in range(config.batch * config.accumulate)]
+def _draw_patches(cases: Sequence[TrainingCase], config: TrainConfig, step: int, places: Iterable[int]) -> list[Patch]:
+    """The patches of one step that stand at `places` among those of all processes, before augmentation."""
+    return [draw_patch(cases, config, np.random.default_rng([config.seed, step, place])) for place in places]
 
 
 @torch.no_grad()
@@ -185,7 +197,7 @@ def _is_due(run: Run, every: int) -> bool:
     return run.step % every == 0 or run.step == run.config.steps
 
 
-def _progress(run: Run, cases: Sequence[TrainingCase], reported: int, since: float) -> Progress:
+def _progress(run: Run, cases: Sequence[TrainingCase], group: Group, reported: int, since: float) -> Progress:
     """Where the run stands after the steps since the `reported` losses, begun at `since` of `time.perf_counter`.
 
     Raises NumericsError, before anything is saved, if training has diverged, and writes the batch where it did.
@@ -194,8 +206,9 @@ def _progress(run: Run, cases: Sequence[TrainingCase], reported: int, since: flo
     for place, loss in enumerate(losses):
         if not math.isfinite(loss):
             step = run.step - len(losses) + place  # updates before it
-            patches = _draw_patches(cases, run.config, step)
-            path = write_bad_batch(run.folder, patches)
+            count = run.config.batch * run.config.accumulate * group.size
+            patches = _draw_patches(cases, run.config, step, range(count))
+            path = write_bad_batch(run.folder, patches) if group.is_first else run.folder / BAD_BATCH
             first = patches[0]
             raise NumericsError(
                 f"the loss is {loss} at step {step + 1} (case {first.case} around voxel {first.center}; {path} has "
@@ -207,7 +220,7 @@ def _progress(run: Run, cases: Sequence[TrainingCase], reported: int, since: flo
         steps=config.steps,
         loss=float(np.mean(losses)),
         learning_rate=float(run.optimizer.param_groups[0]["lr"]),
-        patches_per_second=pace * config.batch * config.accumulate,
+        patches_per_second=pace * config.batch * config.accumulate * group.size,
         seconds_left=(config.steps - run.step) / pace,
     )
 
@@ -227,8 +240,10 @@ def _end_epoch(run: Run, scorer: CaseScorer | PatchScorer | None, placement: Pla
     run.epochs.append(to_mapping(epoch))
     run.losses.clear()
     if run.plateau is not None:  # it waits for a lower loss: of held-out patches, else of training
-        run.plateau.step(epoch.loss if scores is None or scores.loss is None else scores.loss)
+        loss = epoch.loss if scores is None or scores.loss is None else scores.loss
+        run.plateau.step(placement.group.agree(loss))
     is_best = scores is not None and scores.region_dice > run.best
     run.best = scores.region_dice if scores is not None and is_best else run.best
-    run.save(is_best=is_best)
+    if placement.group.is_first:
+        run.save(is_best=is_best)
     return epoch

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.group import Group
 
 __all__ = ["Placement", "choose_placement"]
 
@@ -19,9 +21,14 @@ __all__ = ["Placement", "choose_placement"]
 class Placement:
     """The device of a run, the arithmetic of its network, and how its arrays lie in memory."""
 
-    device: torch.device
+    group: Group
     dtype: torch.dtype  # of the network's arithmetic; weights, loss and optimizer are float32
     layout: torch.memory_format
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+        return self.group.device
 
     @property
     def name(self) -> str:
@@ -44,17 +51,23 @@ class Placement:
         """Move the network's weights there, in place."""
         network.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
 
+    def shared(self, network: UNet) -> nn.Module:
+        """The network as it is trained: where there are several processes, gradients become their mean."""
+        if self.group.size == 1:
+            return network
+        return DistributedDataParallel(network, device_ids=[self.device] if self.device.type == "cuda" else None)
+
     def autocast(self) -> torch.autocast:
         """The context in which the network runs."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
-def choose_placement(config: TrainConfig) -> Placement:
-    """The first CUDA GPU where there is one, else the CPU, in the precision of `config`.
+def choose_placement(config: TrainConfig, group: Group) -> Placement:
+    """The group's device, in the precision of `config`.
 
     Raises ConfigError if the device does not have that precision.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = group.device
     if device.type == "cuda":  # float32 means float32: TF32 keeps 10 bits of a factor
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -62,7 +75,7 @@ def choose_placement(config: TrainConfig) -> Placement:
     layout = torch.contiguous_format
     if device.type == "cpu" or dtype != torch.float32:
         layout = torch.channels_last_3d
-    return Placement(device=device, dtype=dtype, layout=layout)
+    return Placement(group=group, dtype=dtype, layout=layout)
 
 
 def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:

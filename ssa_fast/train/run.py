@@ -136,8 +136,13 @@ def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placem
     """The run that `folder` holds, or else a new one, with the averaged weights of `start` if there is one.
 
     Raises CheckpointError if the run in `folder` has another configuration (only `steps` may differ) or did not begin
-    with `start`, or if `start` is of another network.
+    with `start`, or if `start` is of another network, and ConfigError for a patch that is too small for the network.
     """
+    if all(edge == config.network.divisor for edge in config.patch):
+        raise ConfigError(
+            f"a patch of {config.patch} leaves one voxel at the deepest level of '{config.preset}', which cannot be "
+            "normalized: take a longer edge"
+        )
     torch.manual_seed(config.seed)
     network, averaged = UNet(config.network), UNet(config.network).eval()
     if start is not None:

@@ -9,6 +9,7 @@ import torch
 
 from ssa_fast.errors import ConfigError
 from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.group import join_group
 from ssa_fast.train.placement import choose_placement
 
 
@@ -34,7 +35,7 @@ def test_a_gpu_computes_in_what_it_is_known_to_do_well(
     name: str, capability: tuple[int, int], precision: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _gpu(monkeypatch, name, capability)
-    placement = choose_placement(dataclasses.replace(TrainConfig(), precision=precision))
+    placement = choose_placement(dataclasses.replace(TrainConfig(), precision=precision), join_group())
     assert (placement.device.type, placement.dtype) == ("cuda", dtype)
     assert (placement.layout == torch.contiguous_format) == (dtype == torch.float32)
 
@@ -42,7 +43,7 @@ def test_a_gpu_computes_in_what_it_is_known_to_do_well(
 def test_bf16_is_refused_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     _gpu(monkeypatch, "Tesla T4", (7, 5))
     with pytest.raises(ConfigError, match="Tesla T4 has less"):
-        choose_placement(TrainConfig(precision="bf16"))
+        choose_placement(TrainConfig(precision="bf16"), join_group())
 
 
 def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +51,7 @@ def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-        choose_placement(TrainConfig(precision="float32"))
+        choose_placement(TrainConfig(precision="float32"), join_group())
         assert not torch.backends.cudnn.allow_tf32
         assert not torch.backends.cuda.matmul.allow_tf32
     finally:

@@ -11,6 +11,7 @@ import pytest
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.group import Group
 from ssa_fast.train.placement import choose_placement
 from ssa_fast.train.records import HISTORY, INFO, STATS, Epoch, HeldOutScores, draw_history, write_info, write_stats
 
@@ -42,7 +43,7 @@ def test_stats_hold_an_epoch_a_line(tmp_path: Path) -> None:
 
 def test_info_says_what_is_trained_and_where(tmp_path: Path) -> None:
     config = TrainConfig(preset="reference", patch=(128, 128, 128), precision="float32")
-    write_info(tmp_path, config, choose_placement(config))
+    write_info(tmp_path, config, choose_placement(config, Group()))
     info = json.loads((tmp_path / INFO).read_text())
     assert info["parameters"] == 22_580_964
     assert info["gflop_a_patch"] == 962.5

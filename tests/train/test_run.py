@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssa_fast.errors import CheckpointError
+from ssa_fast.errors import CheckpointError, ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint, save_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.group import Group
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.run import Run, open_run
 from tests.networks import tiny_config
 
 CONFIG = TrainConfig(patch=(16, 16, 16), steps=2, precision="float32")
-FLOAT32 = Placement(device=torch.device("cpu"), dtype=torch.float32, layout=torch.channels_last_3d)
+FLOAT32 = Placement(group=Group(), dtype=torch.float32, layout=torch.channels_last_3d)
 FP16 = dataclasses.replace(FLOAT32, dtype=torch.float16)
 
 
@@ -117,6 +118,12 @@ def test_a_scaler_without_its_numbers_is_refused(tmp_path: Path) -> None:
     _rewrite(tmp_path, lambda facts, tensors: facts["scaler"].pop("scale"))
     with pytest.raises(CheckpointError, match="the scaler's scale is None, wanted a number"):
         open_run(CONFIG, tmp_path, None, FP16)
+
+
+def test_a_patch_of_one_voxel_at_the_deepest_level_is_refused(tmp_path: Path) -> None:
+    edge = CONFIG.network.divisor
+    with pytest.raises(ConfigError, match="leaves one voxel at the deepest level of 'lite'"):
+        open_run(dataclasses.replace(CONFIG, patch=(edge, edge, edge)), tmp_path, None, FLOAT32)
 
 
 def _without_optimizer(facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -17,6 +17,7 @@ from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import validate
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch, draw_patch
+from ssa_fast.train.group import Group
 from ssa_fast.train.loop import train
 from ssa_fast.train.placement import choose_placement
 from ssa_fast.train.run import Run, open_run
@@ -27,7 +28,7 @@ from tests.cases import turned_affine, write_case, write_nifti
 from tests.networks import tiny_config
 
 CONFIG = TrainConfig(patch=(16, 16, 16), steps=1, precision="float32")
-PLACEMENT = choose_placement(CONFIG)
+PLACEMENT = choose_placement(CONFIG, Group())
 
 
 @pytest.fixture
