@@ -22,6 +22,7 @@ _VERBS = {
     "phantom": "Write artificial cases with an exact reference.",
     "prepare": "Check cases; crop and normalize them for training.",
     "train": "Train a network on cases with references.",
+    "verify": "Check a prepared folder or a folder of patches.",
 }
 
 

@@ -41,7 +41,7 @@ def command(
     OUT/CASE/volume.npy is the brain's box in RAS, z-scored, float16; OUT/CASE/labels.npy its labels, 4 of older
     releases as 3. OUT/manifest.json has what each was made from and how. All that is wrong with any case is said in
     one table, with exit code 2; the other cases are done. Run it again, also after a stop at any moment: only what
-    changed, is missing or damaged is made anew. A case takes about 30 MB, its 16 patches about 100 MB.
+    changed, is missing or damaged is made anew. A case takes about 30 MB, its 16 patches about 200 MB.
     """
     found = find_cases(cases)
     settings = PatchSettings(count=patches_per_case, seed=seed) if patches else None
