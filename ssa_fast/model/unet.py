@@ -116,11 +116,11 @@ class InstanceNorm(nn.Module):
         return alone[0] if len(alone) == 1 else torch.cat(alone)
 
     def _over_many_voxels(self, x: Tensor) -> Tensor:
-        """The norm of (N, C, X, Y, Z) from the sums of its planes, added up in float64: exact to 1e-5, and as fast."""
-        planes = x.permute(0, 2, 3, 4, 1).flatten(2, 3)  # (N, X, YZ, C)
-        voxels = planes.shape[1] * planes.shape[2]
-        mean = planes.sum(2).double().sum(1) / voxels  # (N, C)
-        mean_square = torch.linalg.vector_norm(planes, dim=2).double().square().sum(1) / voxels
+        """The norm of (N, C, X, Y, Z) from the sums of its rows, added up in float64."""
+        rows = x.permute(0, 2, 3, 4, 1).flatten(1, 2)  # (N, XY, Z, C)
+        voxels = rows.shape[1] * rows.shape[2]
+        mean = rows.sum(2).double().sum(1) / voxels  # (N, C)
+        mean_square = torch.linalg.vector_norm(rows, dim=2).double().square().sum(1) / voxels
         scale = self.weight * torch.rsqrt((mean_square - mean.square()).clamp_min(0) + self.eps)
         shift = self.bias - mean * scale
         per_channel = (*mean.shape, 1, 1, 1)

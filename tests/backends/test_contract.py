@@ -30,9 +30,9 @@ RUNS: tuple[tuple[str, Choice], ...] = (
     ("openvino", "bf16"),
 )
 
-# On a whole brain the engines' instance norms add up many voxels in float32: against float64, 0.005 was measured for
-# ONNX Runtime and 0.029 for OpenVINO, with 99.99 % of the labels equal. Their labels are held as the others'.
-BRAIN_LOGIT_TOLERANCE = {("ort", "float32"): 0.01, ("openvino", "float32"): 0.06, ("torch", "float32"): 1e-3}
+# On a whole brain the engines' instance norms add up many voxels in float32: against float64, 0.005 and 0.009 were
+# measured for ONNX Runtime with two bundles, 0.029 and 0.054 for OpenVINO, with 99.99 % of the labels equal.
+BRAIN_LOGIT_TOLERANCE = {("ort", "float32"): 0.02, ("openvino", "float32"): 0.1, ("torch", "float32"): 1e-3}
 
 
 class EagerFloat64:

@@ -56,7 +56,7 @@ def test_instance_norm_of_a_whole_brain_is_exact(batch: int) -> None:
     with torch.inference_mode():
         seen = norm(x.to(memory_format=torch.channels_last_3d))
     wanted = torch.nn.functional.instance_norm(x.double())
-    assert (seen - wanted).abs().max() < 1e-4  # batch norm's own sums were 3e-4 and more off
+    assert (seen - wanted).abs().max() < 1e-5  # batch norm's own sums were 3e-4 and more off
     assert seen.is_contiguous(memory_format=torch.channels_last_3d)
 
 
