@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,8 @@ def _attempt(files: CaseFiles, kind: str) -> Volume | Problem:
     try:
         return read_volume(files.one(kind))
     except CaseError as error:
-        return Problem.of_error(files.name, file, error)
+        problem = Problem.of_error(files.name, file, error)
+        return replace(problem, seen=problem.seen.replace(f" in {files.folder}", ""))  # what may leave the machine
 
 
 def _grid_problems(case: str, volumes: dict[str, Volume], *, for_training: bool) -> list[Problem]:

@@ -118,7 +118,7 @@ def _half(case: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda case: file(case, "seg").unlink(), "no seg in"),
+        (lambda case: file(case, "seg").unlink(), "no seg (found: t1c, t1n, t2f, t2w)"),
         (_double, "t2w is there 2 times"),
         (_both_ages, "label values are 0, 1, 2, 3, 4"),
         (_swap_two, "t1c is the same image as t1n"),
@@ -135,7 +135,7 @@ def test_one_fault_is_one_row_with_something_to_do(spoil: Callable[[Path], objec
     (problem,) = problems_of(case)
     assert words in problem.seen
     assert problem.remedy
-    assert str(case.parent) not in problem.remedy
+    assert str(case.parent) not in problem.remedy + problem.seen
     assert not problem.seen.startswith(("case", "/"))
 
 
