@@ -269,11 +269,12 @@ def _fingerprints(files: CaseFiles) -> dict[str, SourceFile]:
 
 
 def _sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, or "" if it cannot be read."""
+    """The SHA-256 of a file, or "" if it is empty, as many a bad copy is, or cannot be read."""
     try:
-        return sha256(path.read_bytes())
+        content = path.read_bytes()
     except OSError:
         return ""
+    return sha256(content) if content else ""
 
 
 def _npy(array: npt.NDArray[np.generic]) -> bytes:
