@@ -10,7 +10,7 @@ import click
 
 import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
-from ssa_fast.errors import CohortError
+from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.files import write_json
 from ssa_fast.train.prepare import PROBLEMS_FILE, Outcome, prepare_cases
 from ssa_fast.train.prepared import PATCHES_FOLDER, PatchSettings, read_manifest
@@ -29,7 +29,9 @@ __all__ = ["command"]
 @click.option(
     "--patches-per-case", type=int, default=PatchSettings.count, show_default=True, help="At most; needs --patches."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of where patches lie; needs --patches.")
+@click.option(
+    "--seed", type=int, default=PatchSettings.seed, show_default=True, help="Of where patches lie; needs --patches."
+)
 @click.option(
     "--json", "json_path", type=PATH, metavar="FILE", help="Write the problems to FILE, not to OUT/problems.json."
 )
@@ -43,6 +45,8 @@ def command(
     one table, with exit code 2; the other cases are done. Run it again, also after a stop at any moment: only what
     changed, is missing or damaged is made anew. A case takes about 30 MB, its 16 patches about 200 MB.
     """
+    if not patches and (patches_per_case != PatchSettings.count or seed != PatchSettings.seed):
+        raise ConfigError("--patches-per-case and --seed are about patches: give --patches too")
     found = find_cases(cases)
     settings = PatchSettings(count=patches_per_case, seed=seed) if patches else None
     counts: Counter[str] = Counter()
@@ -59,6 +63,8 @@ def command(
         click.echo(f"not given this time, and still there: {', '.join(others)} (remove a folder to leave its case out)")
     if any(entry.patches for entry in entries.values()):
         click.echo(f"patches: {out / PATCHES_FOLDER}")
+    if counts["prepared"] and not problems:
+        click.echo(f"next: ssa-fast train {out} --out runs/NAME")
     _report(problems, [files.name for files in found], out / PROBLEMS_FILE, json_path)
 
 

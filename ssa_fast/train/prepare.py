@@ -42,6 +42,7 @@ __all__ = ["PROBLEMS_FILE", "Outcome", "prepare_cases"]
 PROBLEMS_FILE = "problems.json"
 _SEG = "seg"
 _KINDS = (*MODALITIES, _SEG)
+_OWN_NAMES = (MANIFEST, PROBLEMS_FILE, PATCHES_FOLDER)
 _OLD_ET = 4  # enhancing tumour up to BraTS 2021
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def prepare_cases(
         if problems:
             folder.drop(files.name)
         else:
+            folder.follow(files)
             patched = folder.add_patches(files.name, patches)
             why = why or patched
         action: Literal["prepared", "kept", "refused"] = "refused" if problems else "prepared" if why else "kept"
@@ -108,13 +110,13 @@ class _Folder:
             if files.folder.resolve() in {(out / files.name).resolve(), out.resolve()}:
                 raise ConfigError(f"{out}: case {files.name} itself lies there: choose another --out")
         self.entries: dict[str, Entry] = {}
-        _remove_partials(out)
         if not (out / MANIFEST).exists():
-            if out.is_dir() and any(out.iterdir()):
+            if out.is_dir() and any(not path.match(f".{MANIFEST}.*.partial") for path in out.iterdir()):
                 raise ConfigError(f"{out}: holds files but no {MANIFEST}: choose a new or an empty folder for --out")
             self._save()
             return
         manifest = read_manifest(out)
+        _remove_partials(out)
         given = {files.name for files in cases}
         if manifest.is_current:
             self.entries = {name: entry for name, entry in manifest.cases.items() if self._is_there(name, given)}
@@ -181,6 +183,12 @@ class _Folder:
         )
         return []
 
+    def follow(self, files: CaseFiles) -> None:
+        """Note where a case's files lie now: validation reads them, and they may have been moved."""
+        entry, source = self.entries[files.name], _from(self._out, files.folder)
+        if entry.source != source:
+            self._put(files.name, dataclasses.replace(entry, source=source))
+
     def add_patches(self, name: str, asked: PatchSettings | None) -> str:
         """Write the patches of a prepared case, as asked for or as before; returns why, or "" if nothing was to do."""
         entry, folder = self.entries[name], self._out / PATCHES_FOLDER
@@ -229,6 +237,9 @@ def _set_problems(
     `owners` knows whose each file is, by SHA-256, and whether that case is given too; this case's are added.
     """
     problems = []
+    if files.name in _OWN_NAMES:
+        seen = f"a case is called '{files.name}', as a file or folder of prepare's own"
+        problems.append(Problem(case=files.name, file="", seen=seen, remedy="rename the case"))
     if _OLD_ET in values and ET not in values and both:
         seen = f"label 4 without 3, while case {both[0]} of the same set has both: 4 may be no enhancing tumour here"
         problems.append(_problem(files, _SEG, seen, "prepare the sets apart, each with one meaning of its labels"))

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ssa_fast.cli import describe, prepare, train, verify
-from ssa_fast.errors import BackendUnavailable, CaseError, CohortError
+from ssa_fast.errors import BackendUnavailable, CaseError, CohortError, ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.prepared import PatchSettings
@@ -90,6 +90,13 @@ def test_patches_are_written_verified_and_found_damaged(cases: Path, tmp_path: P
     assert json.loads(report.read_text())["problems"][0]["file"] == "Case-1_patch_0.npz"
     assert "1 of 1 patches missing or damaged" in run(prepare, cases, "--out", out).output
     assert run(verify, out).exit_code == 0
+
+
+def test_settings_of_patches_without_patches_are_an_error_and_not_passed_over(cases: Path, tmp_path: Path) -> None:
+    for option in ("--seed", "--patches-per-case"):
+        done = run(prepare, cases, "--out", tmp_path / "out", option, 3)
+        assert isinstance(done.exception, ConfigError)
+    assert not (tmp_path / "out").exists()
 
 
 def test_sixteen_patches_of_the_original_form_are_the_default() -> None:

@@ -277,6 +277,36 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(cases: Path, ou
     assert len(list(out.iterdir())) == 2
 
 
+def test_files_of_other_programs_that_look_half_written_are_left_alone(cases: Path, out: Path) -> None:
+    out.mkdir()
+    (out / ".download.partial").write_text("of a browser")
+    with pytest.raises(ConfigError, match="holds files"):
+        prepare(cases, out)
+    assert (out / ".download.partial").exists()
+
+
+def test_a_run_that_was_killed_before_its_first_manifest_is_begun_again(cases: Path, out: Path) -> None:
+    out.mkdir()
+    (out / ".manifest.json.77.partial").write_text('{"ki')
+    assert len(prepare(cases, out)) == 3
+    prepare(cases, out)
+    assert not list(out.rglob("*.partial"))
+
+
+def test_cases_that_were_moved_are_kept_and_found_again(cases: Path, out: Path) -> None:
+    prepare(cases, out)
+    moved = cases.rename(cases.parent / "archive")
+    assert {outcome.action for outcome in prepare(moved, out)} == {"kept"}
+    assert prepared_cases(out)[0].one("t1n").parent == (moved / "Case-0").resolve()
+
+
+@pytest.mark.parametrize("name", ["patches", "manifest.json", "problems.json"])
+def test_a_case_that_is_called_as_our_own_files_is_refused(name: str, tmp_path: Path) -> None:
+    write_case(tmp_path / "cases", name)
+    (outcome,) = prepare(tmp_path / "cases", tmp_path / "out")
+    assert [problem.remedy for problem in outcome.problems] == ["rename the case"]
+
+
 @pytest.mark.parametrize("place", [".", "Case-1"])
 def test_the_cases_own_folder_is_refused(place: str, cases: Path) -> None:
     before = state(cases)
