@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import Any
 
 import openvino
@@ -24,15 +25,14 @@ class OpenvinoBackend:
     """A bundle compiled by OpenVINO, again for each shape of windows that it has not just seen."""
 
     def __init__(self, bundle: Bundle, precision: Precision) -> None:
-        self._core = openvino.Core()
         settings: dict[Any, Any] = {
             properties.hint.inference_precision: _TYPES[precision],
             properties.hint.performance_mode: properties.hint.PerformanceMode.LATENCY,
             properties.inference_num_threads: hardware.cpu().threads,
         }
         try:
-            model = self._core.read_model(io.BytesIO(bundle.content))
-            self._compiled = self._core.compile_model(model, "CPU", settings)
+            model = _core().read_model(io.BytesIO(bundle.content))
+            self._compiled = _core().compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise BundleError(f"{bundle.path}: OpenVINO cannot load it: {str(error).splitlines()[0]}") from error
         self._request = self._compiled.create_infer_request()
@@ -61,6 +61,16 @@ class OpenvinoBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         del self._request, self._compiled
+
+
+@lru_cache(maxsize=1)
+def _core() -> openvino.Core:
+    """One for the process.
+
+    The CPU plugin of each core replaces the thread's signal stack, and puts back the one that it found when it goes. If
+    that was another core's and is freed, the next signal, Ctrl-C say, is a segmentation fault (seen with 2026.4.1).
+    """
+    return openvino.Core()
 
 
 def open_bundle(bundle: Bundle, precision: Choice) -> OpenvinoBackend:

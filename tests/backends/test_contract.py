@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,29 @@ def test_a_failure_of_the_engine_is_one_line_that_says_where(
     with pytest.raises(BackendError, match=r"failed on 1 x 5 x 16 x 16 x 16 values: ") as caught:
         backend.logits(_windows(1, 5, 16, 16, 16))  # as the spec now has it, but not the graph
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in RUNS}))
+def test_a_signal_after_two_backends_were_closed_in_the_order_they_were_opened(
+    name: str, tiny_bundle_path: Path
+) -> None:
+    _opened(name, "float32", read_bundle(tiny_bundle_path)).close()  # or skip
+    code = f"""
+import os, signal
+from pathlib import Path
+from ssa_fast.backends import open_backend
+from ssa_fast.model.bundle import read_bundle
+bundle = read_bundle(Path({str(tiny_bundle_path)!r}))
+first, second = (open_backend({name!r}, bundle, "float32") for _ in range(2))
+first.close()
+del first
+second.close()
+del second
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 @every_run
