@@ -49,9 +49,9 @@ class Verified:
 def verify_folder(folder: Path) -> Iterator[Verified]:
     """Check every case of a prepared folder with its patches, or every patch in a folder of `CASE_patch_N.npz`.
 
-    Checked are fingerprints (where there is a manifest), shapes, types, values (finite, z-scored), labels (0-3, over
-    the brain), that each holds brain in every modality, that no two hold the same voxels, and that the manifest knows
-    of each. Each file is read once.
+    Checked are fingerprints (where there is a manifest; also of the source files that are still there), shapes, types,
+    values (finite, z-scored), labels (0-3, over the brain), that each holds brain in every modality, that no two hold
+    the same voxels, and that the manifest knows of each.
 
     Raises CaseError if the folder is of neither kind, or its manifest cannot be used.
     """
@@ -59,7 +59,8 @@ def verify_folder(folder: Path) -> Iterator[Verified]:
     if is_prepared(folder):
         cases = prepared_cases(folder)
         for case in cases:
-            problems = [*_volume_problems(case, seen), *_patch_set_problems(folder, case, seen)]
+            problems = [*_source_problems(case), *_volume_problems(case, seen)]
+            problems += _patch_set_problems(folder, case, seen)
             count = len(case.entry.patches.files) if case.entry.patches else 0
             yield Verified(name=case.name, volumes=1, patches=count, problems=tuple(problems))
         yield from _strangers(folder, cases)
@@ -74,6 +75,15 @@ def verify_folder(folder: Path) -> Iterator[Verified]:
     for name, files in groups.items():
         problems = [problem for path in files for problem in _patch_problems(path, name, PatchSettings().shape, seen)]
         yield Verified(name=name, volumes=0, patches=len(files), problems=tuple(problems))
+
+
+def _source_problems(case: PreparedCase) -> Iterator[Problem]:
+    """Source files that are not what they were: training and validation would see two states of one case."""
+    for kind, file in case.entry.inputs.items():
+        for path in case.found[kind]:
+            if path.exists() and sha256(path.read_bytes()) != file.sha256:
+                seen = "changed after the case was prepared"
+                yield Problem(case=case.name, file=file.file, seen=seen, remedy="run ssa-fast prepare again")
 
 
 def _volume_problems(case: PreparedCase, seen: dict[str, str]) -> list[Problem]:

@@ -68,6 +68,15 @@ def test_a_missing_file_is_found(file: str, folder: Path) -> None:
     assert line.startswith(f"Case-1: {Path(file).name}: cannot be read")
 
 
+def test_a_source_that_changed_since_is_found_and_one_that_is_gone_is_no_problem(folder: Path) -> None:
+    write_case(folder.parent / "cases", "Case-1", seed=8)
+    assert seen(folder) == [
+        f"Case-1: Case-1-{kind}.nii.gz: changed after the case was prepared" for kind in ("t1n", "t1c", "t2w", "t2f")
+    ]
+    shutil.rmtree(folder.parent / "cases")
+    assert seen(folder) == []
+
+
 def _write_with_hash(folder: Path, file: str, array: npt.NDArray[np.generic]) -> None:
     """As if a program with a mistake had written it: the fingerprint is right and the content is not."""
     np.save(folder / "Case-0" / file, array)
