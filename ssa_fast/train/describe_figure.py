@@ -138,7 +138,7 @@ def _write_header(figure: Figure, data: DataSet) -> None:
     balance = data.balance()
     if balance:
         shares = ", ".join(
-            f"{name} {balance[name]['of_tumor']:.0%} of the tumour (absent in {balance[name]['cases_without']:g})"
+            f"{name} {balance[name]['of_tumor']:.0%} of the tumour (absent in {balance[name]['cases_without']:g} cases)"
             for name in LABEL_NAMES.values()
         )
         tumor = 1 - balance["background"]["of_brain"]

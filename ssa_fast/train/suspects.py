@@ -64,7 +64,8 @@ def suspected_swap(brain: Brain, labels: LabelArray | None) -> Swap | None:
 
     Of fifteen BraTS-SSA cases and five phantoms none breaks a rule, and of their 120 swaps of two modalities all 120
     do, each mended by the true swap alone; without labels the 60 that move t2w are seen, and none of the other 60. The
-    rules were drawn up on these same cases, so expect less elsewhere.
+    rules were drawn up on these same cases, so expect less elsewhere: of 25 phantoms made afterwards none breaks a
+    rule, and 147 of their 150 swaps do.
     The narrowest margins are case 00096's liquor (skewness 0.15) and 00047's oedema (0.19 deviations).
     """
     facts = _contrasts(brain, labels)
