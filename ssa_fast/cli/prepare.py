@@ -70,7 +70,7 @@ def command(
 
 def _line(outcome: Outcome) -> str:
     if outcome.action == "refused":
-        return f"{outcome.name}  refused: {len(outcome.problems)} problems, see below"
+        return f"{outcome.name}  refused: see the table below"
     why = f" ({outcome.why})" if outcome.why else ""
     return f"{outcome.name}  {outcome.action}{why}  {outcome.seconds:.1f} s"
 

@@ -33,9 +33,9 @@ def command(folder: Path, json_path: Path | None) -> None:
         problems += verified.problems
         volumes += verified.volumes
         patches += verified.patches
-        state = f"{len(verified.problems)} problems, see below" if verified.problems else "good"
+        state = "see the table below" if verified.problems else "good"
         click.echo(f"{verified.name}  {state}")
-    click.echo(f"{volumes} volumes and {patches} patches: {len(problems) or 'no'} problems")
+    click.echo(f"{volumes} volumes and {patches} patches; problems: {len(problems)}")
     if json_path is not None:
         write_json(json_path, problems_to_json(problems, names, ssa_fast.__version__))
     if problems:

@@ -81,7 +81,7 @@ def test_patches_are_written_verified_and_found_damaged(cases: Path, tmp_path: P
     for folder in (out, out / "patches"):
         verified = run(verify, folder)
         assert verified.exit_code == 0, verified.output
-        assert "2 patches: no problems" in verified.output
+        assert "2 patches; problems: 0" in verified.output
     patches[1].write_bytes(patches[1].read_bytes()[:-5])
     report = tmp_path / "verified.json"
     verified = run(verify, out, "--json", report)
