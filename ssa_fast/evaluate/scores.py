@@ -118,8 +118,11 @@ def score_cases(predictions: Path, cases: Sequence[CaseFiles]) -> Evaluation:
             failures[files.name] = str(error)
     known = {files.name for files in cases}
     unmatched = tuple(path for name, paths in found.items() if name not in known for path in paths)
-    for path in unmatched:
-        _log.warning("%s: a prediction without a case, not scored: give its case too, or move the file away", path)
+    if unmatched:
+        _log.warning(
+            "%s: %d of its predictions have no case among those given and are not scored, such as %s",
+            *(predictions, len(unmatched), unmatched[0].name),
+        )
     return Evaluation(cases=tuple(scored), failures=failures, unmatched=unmatched)
 
 

@@ -133,7 +133,7 @@ def test_a_prediction_without_a_case_is_named_and_warned_of(
     stray = predictions / f"{THREE}.nii.gz"
     assert evaluation.unmatched == (stray,)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert str(stray) in caplog.text
+    assert stray.name in caplog.text
     assert len(evaluation.cases) == 2
 
 
