@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +13,26 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import CaseFiles, find_cases, named_case
 
-__all__ = ["FOLDER", "PATH", "cases_argument", "chosen_cases", "modality_options"]
+__all__ = ["FOLDER", "PATH", "bytes_of", "cases_argument", "chosen_cases", "modality_options"]
 
 PATH = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
+
+_SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+def bytes_of(size: str) -> int:
+    """Bytes of such as 3.4GB (thousands) or 3.2GiB (1024s).
+
+    Raises click.BadParameter for another text.
+    """
+    match = _SIZE.fullmatch(size.strip())
+    if match is None:
+        raise click.BadParameter(f"'{size}' is no size: wanted such as 3.4GB")
+    number, prefix, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
+
 
 cases_argument = click.argument("cases", nargs=-1, type=PATH)
 

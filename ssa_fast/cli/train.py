@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssa_fast.cli.options import FOLDER, PATH
+from ssa_fast.cli.options import FOLDER, PATH, bytes_of
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.train.prepared import find_training_cases
 
 if TYPE_CHECKING:
+    from ssa_fast.train.config import TrainConfig
     from ssa_fast.train.loop import Outcome, Progress
 
 __all__ = ["command"]
@@ -43,6 +44,12 @@ _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without savin
 @click.option("--steps", type=int, help="Updates of the weights.")
 @click.option("--batch", type=int, help="Patches at once.")
 @click.option("--accumulate", type=int, help="Batches whose gradients one update adds up.")
+@click.option(
+    "--max-memory",
+    type=bytes_of,
+    metavar="SIZE",
+    help="Such as 3.41GB: recompute activations and split batches to keep to it.",
+)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Arithmetic of the network.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option("--from", "start", type=PATH, metavar="CHECKPOINT", help="Begin with the weights of another run.")
@@ -55,8 +62,7 @@ def command(
     out: Path,
     recipe: str,
     start: Path | None,
-    splits: Path | None,
-    fold: int | None,
+    max_memory: int | None,
     **changes: Any,
 ) -> None:
     """Train on CASES, a fold held out where one is named, and keep OUT/last.safetensors.
@@ -73,17 +79,27 @@ def command(
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
         from ssa_fast.train.loop import train
+        from ssa_fast.train.memory import fit_memory, planned_memory
+        from ssa_fast.train.placement import choose_placement
         from ssa_fast.train.records import draw_history
         from ssa_fast.train.splits import split_cases
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
+    splits, fold = changes.pop("splits"), changes.pop("fold")
     config = override(load_recipe(recipe), **changes)
     split = split_cases(find_training_cases(cases), splits, fold)
     try:
-        is_first = join_group().is_first  # of the processes that torchrun began; the others say nothing
+        placement = choose_placement(config, join_group())
+        is_first = placement.group.is_first  # of the processes that torchrun began; the others say nothing
+        if max_memory is not None:
+            config = fit_memory(config, value_bytes=placement.dtype.itemsize, budget_bytes=max_memory)
+            placement.cap(max_memory)
         if is_first:
-            count, held_out = len(split.training), len(split.held_out)
-            click.echo(f"training on {count} cases, validating on {held_out}, network {config.preset}")
+            planned = planned_memory(config, placement.dtype.itemsize).peak / 1e9
+            click.echo(
+                f"training on {len(split.training)} cases, validating on {len(split.held_out)}, {_words(config)}"
+            )
+            click.echo(f"{planned:.2f} GB planned, on {placement.name}")
         begin = load_checkpoint(start) if start else None
         with _signals() as is_stopped:
             outcome = train(config, split, out, _print_progress, begin, is_stopped)
@@ -96,6 +112,12 @@ def command(
     except BackendUnavailable as error:  # training is done all the same
         click.echo(str(error), err=True)
     _print_outcome(outcome, config.preset)
+
+
+def _words(config: TrainConfig) -> str:
+    batches = f"{config.accumulate} x " if config.accumulate > 1 else ""
+    levels = f", {config.recomputed_levels} levels recomputed" if config.recomputed_levels else ""
+    return f"network {config.preset}, {batches}{config.batch} patches an update{levels}"
 
 
 def _print_progress(progress: Progress) -> None:

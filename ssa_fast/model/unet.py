@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, UNetConfig
 
@@ -22,6 +23,7 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.recomputed_levels = 0  # finest levels whose activations are made again for the gradient, not kept
         channels, norm = config.channels, config.norm
         inputs = config.modalities
         self.stem: nn.Module | None = None
@@ -49,14 +51,22 @@ class UNet(nn.Module):
         x = windows if self.stem is None else self.stem(windows)  # (N, C, X, Y, Z)
         skips = []
         for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else functional.max_pool3d(x, 2))  # (N, channels[level], X/2^level, ...)
+            x = x if level == 0 else functional.max_pool3d(x, 2)
+            x = self._run(block, level, x)  # (N, channels[level], X/2^level, ...)
             skips.append(x)
         for level in reversed(range(len(self.decoder))):
-            x = self.decoder[level](torch.cat([skips[level], self.up[level](x)], dim=1))
+            x = self._run(self.decoder[level], level, torch.cat([skips[level], self.up[level](x)], dim=1))
         if self.full is not None:
             x = self.full(x, windows)
         logits: Tensor = self.head(x)  # (N, K, X, Y, Z)
         return logits
+
+    def _run(self, block: nn.Module, level: int, x: Tensor) -> Tensor:
+        """The block's output; where its activations are to be made again, only its input is kept for the gradient."""
+        if level >= self.recomputed_levels or not torch.is_grad_enabled():
+            y: Tensor = block(x)
+            return y
+        return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
 
 
 class DoubleConv(nn.Module):

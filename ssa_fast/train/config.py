@@ -89,6 +89,9 @@ class TrainConfig:
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
     batch: int = 1
     accumulate: int = 1  # batches whose gradients are added up for one update
+    recomputed_levels: int = (
+        0  # finest levels whose activations are made again for the gradient: less memory, more time
+    )
     steps: int = 6000  # updates of the weights
     epoch_steps: int = 1000  # updates after which held-out cases are scored and the epoch's line is written
     held_out: Literal["cases", "patches"] = "cases"  # scored whole, as in use, or by fixed patches, which is quicker
@@ -120,6 +123,10 @@ class TrainConfig:
             raise ConfigError(
                 "batch, accumulate, steps, held_out_patches and the three intervals must be 1 or more, "
                 "warmup_steps 0 or more"
+            )
+        if not 0 <= self.recomputed_levels <= len(self.network.channels):
+            raise ConfigError(
+                f"recomputed_levels must be 0 to {len(self.network.channels)}, got {self.recomputed_levels}"
             )
         if self.schedule == "plateau" and self.warmup_steps:
             raise ConfigError(f"schedule 'plateau' has no warm-up: set warmup_steps to 0, got {self.warmup_steps}")

@@ -51,6 +51,12 @@ class Placement:
         """Move the network's weights there, in place."""
         network.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
 
+    def cap(self, budget_bytes: int) -> None:
+        """Let a GPU give no more memory than this. What is asked for beyond it is an error of torch's."""
+        if self.device.type == "cuda":
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, budget_bytes / total), self.device)
+
     def shared(self, network: UNet) -> nn.Module:
         """The network as it is trained: where there are several processes, gradients become their mean."""
         if self.group.size == 1:

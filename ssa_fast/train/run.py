@@ -145,6 +145,7 @@ def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placem
         )
     torch.manual_seed(config.seed)
     network, averaged = UNet(config.network), UNet(config.network).eval()
+    network.recomputed_levels = config.recomputed_levels
     if start is not None:
         _load_start(start, network, config)
     averaged.load_state_dict(network.state_dict())

@@ -12,10 +12,13 @@ from click.testing import CliRunner, Result
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.cli import train as module
+from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
-from ssa_fast.errors import CaseError
+from ssa_fast.errors import BudgetError, CaseError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
+from ssa_fast.train.config import load_recipe
+from ssa_fast.train.memory import planned_memory
 from tests.cases import write_case
 from tests.networks import tiny_config
 
@@ -118,3 +121,23 @@ def test_an_ignored_signal_stays_ignored() -> None:
             assert not is_stopped()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [("3.41GB", 3_410_000_000), ("2 GiB", 2 * 1024**3), ("500m", 500_000_000), ("12", 12)]
+)
+def test_a_size_is_bytes(size: str, seen: int) -> None:
+    assert bytes_of(size) == seen
+
+
+def test_a_batch_is_split_to_keep_to_the_memory(inputs: Path, tmp_path: Path) -> None:
+    (inputs / "two.toml").write_text(CONFIG.replace("\n", "\nbatch = 2\n", 1))
+    case, recipe = str(inputs / "cases" / "Case-0"), str(inputs / "two.toml")
+    needed = planned_memory(load_recipe(recipe), 4).peak
+    arguments = [case, "--recipe", recipe, "--out", str(tmp_path / "run"), "--max-memory"]
+    done = CliRunner().invoke(command, [*arguments, str(needed - 1)])
+    assert done.exit_code == 0, done.output
+    assert "2 x 1 patches an update" in done.output or "levels recomputed" in done.output
+    refused = CliRunner().invoke(command, [*arguments, "1kB"])
+    assert isinstance(refused.exception, BudgetError)
+    assert CliRunner().invoke(command, [*arguments, "much"]).exit_code == 2

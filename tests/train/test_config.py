@@ -46,6 +46,7 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"ema_decay": 1.0}, "ema_decay must be in"),
         ({"tumor_share": 1.5}, "tumor_share in"),
         ({"accumulate": 0}, "must be 1 or more"),
+        ({"recomputed_levels": 5}, "recomputed_levels must be 0 to 4, got 5"),
         ({"held_out_patches": 0}, "must be 1 or more"),
         ({"schedule": "plateau"}, "no warm-up: set warmup_steps to 0, got 100"),
     ],
