@@ -34,7 +34,7 @@ from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 
-__all__ = ["Outcome", "Progress", "train"]
+__all__ = ["Outcome", "Progress", "train", "update"]
 
 _Batch: TypeAlias = tuple[Tensor, Tensor]  # patches (N, C, X, Y, Z) and labels (N, X, Y, Z)
 _AUGMENT = 1  # the random stream of a step's augmentation, apart from that of its patches
@@ -111,7 +111,7 @@ def train(
         for batches in steps:
             if group.any(is_stopped()):
                 break
-            run.losses.append(_step(run, network, batches, placement))
+            run.losses.append(update(run, network, batches, placement))
             is_epoch = _is_due(run, config.epoch_steps)
             if is_epoch or _is_due(run, config.report_every):
                 progress = _progress(run, cases, group, reported, since)
@@ -128,7 +128,7 @@ def train(
     return _outcome(run, began_at)
 
 
-def _step(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: Placement) -> Tensor:
+def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: Placement) -> Tensor:
     """One update of the weights, by way of `network`, and of their average; returns the loss, on the device."""
     config = run.config
     if run.plateau is None:
