@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["os_errors_of", "sha256", "write_json", "write_whole"]
+__all__ = ["os_errors_of", "remove_partials", "sha256", "write_json", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -40,6 +40,12 @@ def os_errors_of(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what a `write_whole` that was killed has left in a folder that nobody else writes to."""
+    for partial in folder.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

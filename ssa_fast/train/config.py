@@ -62,21 +62,24 @@ class LossConfig:
         weights = (self.dice, self.cross_entropy, *self.class_weights)
         if not all(0 <= weight < math.inf for weight in weights) or self.dice + self.cross_entropy == 0:
             raise ConfigError("weights of the loss must be 0 or more, and dice or cross_entropy above 0")
-        if self.class_weights and (len(self.class_weights) != 1 + len(LABELS) or not any(self.class_weights)):
+        if self.class_weights and (len(self.class_weights) != 1 + len(LABELS) or not all(self.class_weights)):
             names = " ".join(LABEL_NAMES.values())
-            raise ConfigError(f"class_weights must be {1 + len(LABELS)} numbers, not all 0: background {names}")
+            raise ConfigError(f"class_weights must be {1 + len(LABELS)} numbers above 0: background {names}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlateauConfig:
-    """The schedule `plateau`: the rate is cut when the held-out cases get no better. Source: ReduceLROnPlateau."""
+    """The schedule `plateau`: the rate is cut when the loss of held-out patches, else of training, gets no lower.
+
+    Source: torch's ReduceLROnPlateau.
+    """
 
     factor: float = 0.5
     patience: int = 5  # epochs without a lower loss that are waited for
     min_learning_rate: float = 1e-8
 
     def __post_init__(self) -> None:
-        if not (0 < self.factor < 1 and self.patience >= 0 and self.min_learning_rate >= 0):
+        if not (0 < self.factor < 1 and self.patience >= 0 and 0 <= self.min_learning_rate < math.inf):
             raise ConfigError("plateau needs a factor in (0, 1), patience and min_learning_rate of 0 or more")
 
 

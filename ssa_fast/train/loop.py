@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import time
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast.config import to_mapping
-from ssa_fast.errors import ConfigError, NumericsError
+from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.checkpoint import Checkpoint
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
@@ -95,45 +94,47 @@ def train(
     group = join_group()
     placement = choose_placement(config, group)
     run = open_run(config, out, start, placement)
+    if group.any(run.step != int(group.agree(run.step))):
+        raise CheckpointError(f"{run.path}: processes find it at different steps: --out must be one folder for all")
     run.claim(split)
     began_at = run.step
-    if began_at >= config.steps:
-        return _outcome(run, began_at)
-    scorer = open_scorer(run, split.held_out, placement) if group.is_first else None
-    cases = [load_training_case(files) for files in split.training]
-    if group.is_first:  # a folder that cannot be made is known now, not at the first checkpoint
-        write_info(out, config, placement)
+    if began_at < config.steps or run.losses:
+        scorer = open_scorer(run, split.held_out, placement) if group.is_first else None
+        cases = [load_training_case(files) for files in split.training]
+        if group.is_first:  # a folder that cannot be made is known now, not at the first checkpoint
+            write_info(out, config, placement)
+        _train(_Watch(run=run, cases=cases, placement=placement, scorer=scorer), on_progress, is_stopped)
+    return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps, epochs=tuple(run.epochs))
+
+
+def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
+    run, config, placement = watch.run, watch.run.config, watch.placement
+    if run.losses and _is_due(run, config.epoch_steps):  # the run was killed while the epoch was scored
+        watch.end_epoch()
     network = placement.shared(run.network)
-    reported, since = len(run.losses), time.perf_counter()
-    epoch_since = since
-    draw = functools.partial(_draw_batches, cases, config, group)
+    draw = functools.partial(_draw_batches, watch.cases, config, placement.group)
     with closing(prefetched(draw, run.step, config.steps, placement.prefetch_threads)) as steps:
         for batches in steps:
-            if group.any(is_stopped()):
+            if placement.group.any(is_stopped()):
                 break
             run.losses.append(update(run, network, batches, placement))
             is_epoch = _is_due(run, config.epoch_steps)
             if is_epoch or _is_due(run, config.report_every):
-                progress = _progress(run, cases, group, reported, since)
-                if is_epoch:
-                    progress = dataclasses.replace(progress, epoch=_end_epoch(run, scorer, placement, epoch_since))
-                    epoch_since = time.perf_counter()
-                if group.is_first:
+                progress = watch.report(is_epoch=is_epoch)
+                if placement.group.is_first:
                     on_progress(progress)
-                reported, since = len(run.losses), time.perf_counter()
-            if group.is_first and run.step % config.checkpoint_every == 0 and not is_epoch:
-                run.save()
-    if group.is_first and (run.losses or not run.path.exists()):  # else the epoch's end has saved it
-        run.save()
-    return _outcome(run, began_at)
+            if run.step % config.checkpoint_every == 0 and not is_epoch:
+                watch.save()
+    if run.losses or not run.path.exists():  # else the epoch's end has saved it
+        watch.save()
 
 
 def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: Placement) -> Tensor:
     """One update of the weights, by way of `network`, and of their average; returns the loss, on the device."""
     config = run.config
     if run.plateau is None:
-        for group in run.optimizer.param_groups:
-            group["lr"] = cosine_rate(config, run.step)
+        for parameters in run.optimizer.param_groups:
+            parameters["lr"] = cosine_rate(config, run.step)
     run.optimizer.zero_grad(set_to_none=True)
     losses = []
     for place, (patches, labels) in enumerate(batches, start=1):
@@ -187,63 +188,90 @@ def _average(averaged: UNet, network: UNet, decay: float, step: int) -> None:
             slow.copy_(fast)  # batch norm's counter
 
 
-def _outcome(run: Run, began_at: int) -> Outcome:
-    return Outcome(
-        checkpoint=run.path, began_at=began_at, step=run.step, steps=run.config.steps, epochs=tuple(run.epochs)
-    )
-
-
 def _is_due(run: Run, every: int) -> bool:
     return run.step % every == 0 or run.step == run.config.steps
 
 
-def _progress(run: Run, cases: Sequence[TrainingCase], group: Group, reported: int, since: float) -> Progress:
-    """Where the run stands after the steps since the `reported` losses, begun at `since` of `time.perf_counter`.
+@dataclass(kw_only=True)
+class _Watch:
+    """Sees to a run between its steps: reports, scores, saves, and raises the alarm."""
 
-    Raises NumericsError, before anything is saved, if training has diverged, and writes the batch where it did.
-    """
-    losses = torch.stack(run.losses[reported:]).tolist()  # waits for the device: the pace is true only after it
-    for place, loss in enumerate(losses):
-        if not math.isfinite(loss):
+    run: Run
+    cases: Sequence[TrainingCase]
+    placement: Placement
+    scorer: CaseScorer | PatchScorer | None  # in the first process, where cases are held out
+    reported: int = 0  # losses of this epoch that a report has told of
+    since: float = 0.0  # of `time.perf_counter`, when the first of the others was begun
+    epoch_since: float = 0.0  # when the epoch was begun, or gone on with
+
+    def __post_init__(self) -> None:
+        self.reported = len(self.run.losses)
+        self.since = self.epoch_since = time.perf_counter()
+
+    def report(self, *, is_epoch: bool) -> Progress:
+        """Where the run stands; at the end of an epoch, that is scored and saved. Raises NumericsError as `check`."""
+        losses = self.check()  # waits for the device: the pace is true only after it
+        run, config = self.run, self.run.config
+        pace = len(losses) / (time.perf_counter() - self.since)  # steps a second
+        rate = float(run.optimizer.param_groups[0]["lr"])
+        epoch = self.end_epoch() if is_epoch else None
+        self.reported, self.since = len(run.losses), time.perf_counter()
+        return Progress(
+            step=run.step,
+            steps=config.steps,
+            loss=float(np.mean(losses)),
+            learning_rate=rate,
+            patches_per_second=pace * config.batch * config.accumulate * self.placement.group.size,
+            seconds_left=(config.steps - run.step) / pace,
+            epoch=epoch,
+        )
+
+    def check(self) -> list[float]:
+        """The losses that no report has told of. Raises NumericsError, and writes the batch, if one is not finite."""
+        run, group = self.run, self.placement.group
+        losses: list[float] = torch.stack(run.losses[self.reported :]).tolist() if run.losses[self.reported :] else []
+        for place, loss in enumerate(losses):
+            if math.isfinite(loss):
+                continue
             step = run.step - len(losses) + place  # updates before it
             count = run.config.batch * run.config.accumulate * group.size
-            patches = _draw_patches(cases, run.config, step, range(count))
+            patches = _draw_patches(self.cases, run.config, step, range(count))
             path = write_bad_batch(run.folder, patches) if group.is_first else run.folder / BAD_BATCH
-            first = patches[0]
+            places = ", ".join(f"{patch.case} around voxel {patch.center}" for patch in patches)
             raise NumericsError(
-                f"the loss is {loss} at step {step + 1} (case {first.case} around voxel {first.center}; {path} has "
-                "the batch): lower learning_rate; the last checkpoint is kept"
+                f"the loss is {loss} at step {step + 1} ({places}; {path} has the batch): lower learning_rate, with "
+                f"another --out, and --from {run.path} if it is there: it is from before"
             )
-    config, pace = run.config, len(losses) / (time.perf_counter() - since)  # steps a second
-    return Progress(
-        step=run.step,
-        steps=config.steps,
-        loss=float(np.mean(losses)),
-        learning_rate=float(run.optimizer.param_groups[0]["lr"]),
-        patches_per_second=pace * config.batch * config.accumulate * group.size,
-        seconds_left=(config.steps - run.step) / pace,
-    )
+        return losses
 
+    def save(self) -> None:
+        """Save the run, if its losses are finite. Raises NumericsError as `check`."""
+        self.check()
+        if self.placement.group.is_first:
+            self.run.save()
 
-def _end_epoch(run: Run, scorer: CaseScorer | PatchScorer | None, placement: Placement, since: float) -> Epoch:
-    """The line of an epoch that began at `since`: held-out cases are scored, the schedule hears of it, all is saved."""
-    scores = scorer.score() if scorer else None
-    epoch = Epoch(
-        epoch=len(run.epochs) + 1,
-        step=run.step,
-        loss=float(torch.stack(run.losses).mean()),
-        learning_rate=float(run.optimizer.param_groups[0]["lr"]),
-        seconds=time.perf_counter() - since,
-        peak_memory_bytes=peak_bytes(placement.device),
-        held_out=scores,
-    )
-    run.epochs.append(to_mapping(epoch))
-    run.losses.clear()
-    if run.plateau is not None:  # it waits for a lower loss: of held-out patches, else of training
-        loss = epoch.loss if scores is None or scores.loss is None else scores.loss
-        run.plateau.step(placement.group.agree(loss))
-    is_best = scores is not None and scores.region_dice > run.best
-    run.best = scores.region_dice if scores is not None and is_best else run.best
-    if placement.group.is_first:
-        run.save(is_best=is_best)
-    return epoch
+    def end_epoch(self) -> Epoch:
+        """The epoch's line: held-out cases are scored, the schedule hears of it, all is saved, before scoring too."""
+        self.save()  # what was learned is not lost if scoring fails
+        run, group = self.run, self.placement.group
+        scores = self.scorer.score() if self.scorer else None
+        epoch = Epoch(
+            epoch=len(run.epochs) + 1,
+            step=run.step,
+            loss=float(torch.stack(run.losses).mean()),
+            learning_rate=float(run.optimizer.param_groups[0]["lr"]),
+            seconds=time.perf_counter() - self.epoch_since,
+            peak_memory_bytes=peak_bytes(self.placement.device),
+            held_out=scores,
+        )
+        run.epochs.append(to_mapping(epoch))
+        run.losses.clear()
+        self.reported, self.epoch_since = 0, time.perf_counter()
+        if run.plateau is not None:
+            loss = epoch.loss if scores is None or scores.loss is None else scores.loss
+            run.plateau.step(group.agree(loss))
+        is_best = scores is not None and scores.region_dice > run.best
+        run.best = scores.region_dice if scores is not None and is_best else run.best
+        if group.is_first:
+            run.save(is_best=is_best)
+        return epoch

@@ -16,11 +16,16 @@ _SMOOTHING = 1.0  # voxels: a label that is absent and not predicted costs nothi
 def segmentation_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
     """The weighted sum of both losses: (N, K, X, Y, Z) logits against (N, X, Y, Z) labels.
 
+    Each is of one window by itself, then the mean over windows: so accumulation and several processes change nothing.
     Source: nnU-Net (Isensee et al., Nature Methods 2021) has both with weight 1.
     """
     log_probabilities = functional.log_softmax(logits.float(), dim=1)
     class_weights = torch.tensor(config.class_weights, device=logits.device) if config.class_weights else None
-    loss = config.cross_entropy * functional.nll_loss(log_probabilities, labels, class_weights)
+    losses = [
+        functional.nll_loss(one[None], target[None], class_weights)
+        for one, target in zip(log_probabilities, labels, strict=True)
+    ]
+    loss = config.cross_entropy * torch.stack(losses).mean()
     if config.dice:
         loss = loss + config.dice * soft_dice_loss(log_probabilities.exp(), labels)
     return loss
@@ -29,7 +34,6 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Ten
 def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     """1 - the mean soft Dice of the labels above 0, of each window of the batch by itself.
 
-    So the mean over two batches is that of one batch with both: accumulation and several processes change nothing.
     Probabilities are (N, K, X, Y, Z). Source: Milletari et al., 3DV 2016.
     """
     losses = []

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
+from ssa_fast.files import remove_partials
 from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
@@ -46,6 +47,7 @@ class Run:
     started_from: str = ""  # fingerprint of the checkpoint that the first weights came from
     earlier_cases: tuple[str, ...] = ()  # that those weights had been trained on
     cases: tuple[str, ...] = ()  # that this run is trained on; empty until it is claimed
+    held_out: tuple[str, ...] = ()  # that its epochs are scored on
 
     @property
     def path(self) -> Path:
@@ -55,10 +57,10 @@ class Run:
     def claim(self, split: Split) -> None:
         """Take the cases to train on. Scores of a case that the weights have seen would be no scores.
 
-        Raises CheckpointError if the run was begun on other cases, ConfigError if the weights that it began with were
-        trained on a case that is held out now.
+        Raises CheckpointError if the run was begun on other cases or scored on others, ConfigError if the weights that
+        it began with were trained on a case that is held out now.
         """
-        names = {files.name for files in split.training}
+        names, held_out = {files.name for files in split.training}, {files.name for files in split.held_out}
         if self.cases and set(self.cases) != names:
             differ = ", ".join(sorted(names ^ set(self.cases))[:3])
             raise CheckpointError(
@@ -72,7 +74,12 @@ class Run:
                 f"the weights that this run begins with were trained on {', '.join(leaked)}, held out now: "
                 "take another fold, or another --from"
             )
-        self.cases = tuple(sorted(names))
+        if self.epochs and set(self.held_out) != held_out:
+            raise CheckpointError(
+                f"{self.path}: its epochs were scored on {', '.join(self.held_out) or 'no cases'}, not on "
+                f"{', '.join(sorted(held_out)) or 'none'}: hold out the same, or give another --out"
+            )
+        self.cases, self.held_out = tuple(sorted(names)), tuple(sorted(held_out))
 
     def save(self, *, is_best: bool = False) -> None:
         """Write the checkpoint, for people the epochs beside it, and if it `is_best` the best checkpoint too.
@@ -97,6 +104,7 @@ class Run:
             started_from=self.started_from,
             earlier_cases=self.earlier_cases,
             cases=self.cases,
+            held_out=self.held_out,
         )
         checkpoint = Checkpoint(spec=spec, tensors=self._tensors(), facts=to_mapping(facts))
         if is_best:  # before the last one: if the disk is full then, both are still of one earlier moment
@@ -126,6 +134,7 @@ class _Facts:
     started_from: str
     earlier_cases: tuple[str, ...]
     cases: tuple[str, ...]
+    held_out: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if self.step < 0:
@@ -163,6 +172,8 @@ def open_run(config: TrainConfig, folder: Path, start: Checkpoint | None, placem
         started_from=start.sha256 if start is not None else "",
         earlier_cases=tuple(start.spec.trained_on.split()) if start is not None else (),
     )
+    if placement.group.is_first:
+        remove_partials(folder)
     if run.path.exists():
         _resume(run)
         if start is not None and run.started_from != start.sha256:
@@ -213,6 +224,7 @@ def _resume(run: Run) -> None:
     device = next(run.network.parameters()).device
     run.losses = [torch.tensor(loss, device=device) for loss in facts.losses]
     run.started_from, run.earlier_cases, run.cases = facts.started_from, facts.earlier_cases, facts.cases
+    run.held_out = facts.held_out
 
 
 def _facts_of(checkpoint: Checkpoint) -> _Facts:

@@ -76,8 +76,8 @@ def test_the_norm_of_a_preset_can_be_exchanged() -> None:
     [
         (LossConfig, {"dice": 0.0, "cross_entropy": 0.0}, "above 0"),
         (LossConfig, {"dice": -1.0}, "0 or more"),
-        (LossConfig, {"class_weights": (1.0, 2.0)}, "must be 4 numbers, not all 0: background NCR ED ET"),
-        (LossConfig, {"class_weights": (0.0, 0.0, 0.0, 0.0)}, "not all 0"),
+        (LossConfig, {"class_weights": (1.0, 2.0)}, "must be 4 numbers above 0: background NCR ED ET"),
+        (LossConfig, {"class_weights": (0.0, 1.0, 1.0, 1.0)}, "above 0"),
         (PlateauConfig, {"factor": 1.0}, "factor in"),
         (PlateauConfig, {"patience": -1}, "0 or more"),
         (AugmentConfig, {"contrast_range": (1.2, 0.8)}, "rising"),

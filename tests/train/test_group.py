@@ -61,6 +61,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None
         if name.startswith(("network.", "averaged.")):
             # AdamW's first updates are of one size: where a gradient is near 0, rounding may turn one round
             assert (second.tensors[name] - tensor).abs().mean() < 1e-4, name  # three updates moved them by 2e-3
+        if name.endswith("exp_avg"):  # the gradients, with their scale
+            assert float(second.tensors[name].norm()) == pytest.approx(float(tensor.norm()), rel=0.1), name
     for epoch, other in zip(first.facts["epochs"], second.facts["epochs"], strict=True):
         assert other["loss"] == pytest.approx(epoch["loss"], rel=1e-3)
     assert second.facts["epochs"][-1]["held_out"]["dice"] == pytest.approx(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -12,14 +14,16 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
+from ssa_fast.errors import CaseError, CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.checkpoint import load_checkpoint, network_of
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, PlateauConfig, TrainConfig
+from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.loop import Progress, train
 from ssa_fast.train.records import BAD_BATCH, INFO, STATS, HeldOutScores
-from ssa_fast.train.run import BEST, LAST
+from ssa_fast.train.run import BEST, LAST, Run
+from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
 from ssa_fast.train.validate import CaseScorer, PatchScorer
 from ssa_fast.volume.case import CaseFiles, find_cases
@@ -158,9 +162,10 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(cases: list[CaseFiles
     _run(dataclasses.replace(config, accumulate=2), cases, tmp_path / "accumulate")
     batch, accumulate = (load_checkpoint(tmp_path / name / LAST) for name in ("batch", "accumulate"))
     for name, tensor in batch.tensors.items():
-        if name.startswith("network."):
-            # AdamW's first updates are of one size: where a gradient is near 0, rounding may turn one round
-            assert (accumulate.tensors[name] - tensor).abs().mean() < 1e-4, name  # three updates moved them by 2e-3
+        if name.endswith("exp_avg"):  # the gradients: AdamW's updates would hide their scale
+            torch.testing.assert_close(
+                accumulate.tensors[name], tensor, rtol=0.05, atol=0.02 * float(tensor.abs().max())
+            )
 
 
 def test_the_rate_is_cut_when_held_out_patches_get_no_better_and_a_resumed_run_knows(
@@ -268,15 +273,92 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(
     _run(SHORT, cases, tmp_path)
     before = (tmp_path / LAST).read_bytes()
     monkeypatch.setattr(loop, "segmentation_loss", lambda logits, labels, config: logits.sum() * float("nan"))
-    with pytest.raises(
-        NumericsError, match=r"the loss is nan at step 7 \(case Case-0 around voxel .*bad_batch.npz has"
-    ):
+    with pytest.raises(NumericsError, match=r"the loss is nan at step 7 \(Case-0 around voxel .*bad_batch.npz has"):
         _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
+    training = [load_training_case(cases[0])]
+    (drawn,) = loop._draw_patches(training, SHORT, 6, [0])
     with np.load(tmp_path / BAD_BATCH) as batch:
-        assert batch["patches"].shape == (1, 4, *SHORT.patch)
-        assert batch["labels"].shape == (1, *SHORT.patch)
+        np.testing.assert_array_equal(batch["patches"][0], drawn.array)
+        np.testing.assert_array_equal(batch["labels"][0], drawn.labels)
         assert list(batch["cases"]) == ["Case-0"]
+        assert batch["centers"].tolist() == [list(drawn.center)]
     assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_a_loss_that_is_nan_is_found_before_the_next_save_whatever_the_weights_are(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = loop.update
+
+    def skipped(run: Run, *rest: Any) -> torch.Tensor:  # as under fp16: the weights stay finite
+        loss = update(run, *rest)
+        return loss * float("nan") if run.step == 2 else loss
+
+    monkeypatch.setattr(loop, "update", skipped)
+    config = dataclasses.replace(SHORT, report_every=6, epoch_steps=6, checkpoint_every=3)
+    with pytest.raises(NumericsError, match="the loss is nan at step 2"):
+        _run(config, cases, tmp_path)
+    assert not (tmp_path / LAST).exists()
+
+
+def test_what_was_learned_is_not_lost_when_scoring_fails(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(SHORT, cases, tmp_path / "whole")
+    score = CaseScorer.score
+    failures = iter([CaseError("the disk was pulled out")])
+
+    def fail_once(scorer: CaseScorer) -> HeldOutScores:
+        for error in failures:
+            raise error
+        return score(scorer)
+
+    monkeypatch.setattr(CaseScorer, "score", fail_once)
+    with pytest.raises(CaseError, match="pulled out"):
+        _run(SHORT, cases, tmp_path / "broken")
+    assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 4
+    _run(SHORT, cases, tmp_path / "broken")
+    whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
+    assert [epoch["step"] for epoch in broken.facts["epochs"]] == [4, 6]
+    assert [epoch["loss"] for epoch in broken.facts["epochs"]] == [epoch["loss"] for epoch in whole.facts["epochs"]]
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(broken.tensors[name], tensor), name
+
+
+def test_a_run_is_scored_on_the_same_cases_to_its_end(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path)
+    longer = dataclasses.replace(SHORT, steps=8)
+    with pytest.raises(CheckpointError, match="were scored on Case-1, not on none: hold out the same"):
+        train(longer, Split(training=cases[:1]), tmp_path, lambda _: None)
+
+
+def test_what_a_killed_save_left_is_removed(cases: list[CaseFiles], tmp_path: Path) -> None:
+    left = tmp_path / ".last.safetensors.4711.partial"
+    left.write_bytes(b"half")
+    _run(dataclasses.replace(SHORT, steps=1), cases, tmp_path)
+    assert not left.exists()
+
+
+def test_the_gradient_is_clipped_the_rate_followed_and_the_weights_averaged(
+    cases: list[CaseFiles], tmp_path: Path
+) -> None:
+    reports = _run(SHORT, cases, tmp_path / "plain")
+    rates = [cosine_rate(SHORT, report.step - 1) for report in reports]
+    assert [report.learning_rate for report in reports] == pytest.approx(rates)
+    assert len(set(rates)) == 3
+    plain = load_checkpoint(tmp_path / "plain" / LAST).tensors
+    assert any(not torch.equal(plain[f"averaged.{name}"], plain[f"network.{name}"]) for name in _names(plain))
+    _run(dataclasses.replace(SHORT, ema_decay=0.0), cases, tmp_path / "last")
+    last = load_checkpoint(tmp_path / "last" / LAST).tensors
+    assert all(torch.equal(last[f"averaged.{name}"], last[f"network.{name}"]) for name in _names(last))
+    _run(dataclasses.replace(SHORT, gradient_clip=1e-3), cases, tmp_path / "clipped")
+    clipped = load_checkpoint(tmp_path / "clipped" / LAST).tensors
+    moments = [tensor.norm() for name, tensor in clipped.items() if name.endswith("exp_avg")]
+    assert torch.stack(moments).norm() <= 1e-3
+
+
+def _names(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    return [name.removeprefix("network.") for name in tensors if name.startswith("network.")]
 
 
 def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
@@ -289,7 +371,7 @@ def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
     with pytest.raises(
         NumericsError, match="holds NaN or infinity at step 7: lower learning_rate; the last checkpoint"
     ):
-        _run(dataclasses.replace(SHORT, steps=7), cases[:1], tmp_path)
+        _run(dataclasses.replace(SHORT, steps=7), cases, tmp_path)
     assert (tmp_path / LAST).read_bytes() == before
 
 

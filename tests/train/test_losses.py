@@ -57,7 +57,8 @@ def test_class_weights_are_those_of_torch_and_dice_may_be_left_out() -> None:
     logits, labels = _batch(0)
     weights = (0.1, 1.0, 2.0, 3.0)
     config = LossConfig(dice=0.0, cross_entropy=0.5, class_weights=weights)
-    wanted = 0.5 * torch.nn.functional.cross_entropy(logits, labels, torch.tensor(weights))
+    alone = [torch.nn.functional.cross_entropy(logits[[n]], labels[[n]], torch.tensor(weights)) for n in (0, 1)]
+    wanted = 0.5 * (alone[0] + alone[1]) / 2
     assert float(segmentation_loss(logits, labels, config)) == pytest.approx(float(wanted), rel=1e-6)
     alone = segmentation_loss(logits, labels, LossConfig(cross_entropy=0.0))
     assert float(alone) == pytest.approx(float(soft_dice_loss(logits.softmax(dim=1), labels)), rel=1e-6)

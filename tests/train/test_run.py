@@ -80,7 +80,7 @@ def _rewrite(folder: Path, change: Callable[[dict[str, Any], dict[str, Tensor]],
 
 FACTS = (
     *("config", "step", "losses", "epochs", "plateau", "scaler", "started_from"),
-    *("earlier_cases", "cases"),
+    *("earlier_cases", "cases", "held_out"),
 )
 
 
