@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import sha256, write_whole
 from ssa_fast.labels import ET, LABEL_NAMES, MODALITIES
+from ssa_fast.train.lock import LOCK_FILE, folder_lock
 from ssa_fast.train.patches import remove_patches, write_patches
 from ssa_fast.train.prepared import (
     LABELS_FILE,
@@ -42,7 +43,7 @@ __all__ = ["PROBLEMS_FILE", "Outcome", "prepare_cases"]
 PROBLEMS_FILE = "problems.json"
 _SEG = "seg"
 _KINDS = (*MODALITIES, _SEG)
-_OWN_NAMES = (MANIFEST, PROBLEMS_FILE, PATCHES_FOLDER)
+_OWN_NAMES = (MANIFEST, PROBLEMS_FILE, PATCHES_FOLDER, LOCK_FILE)
 _OLD_ET = 4  # enhancing tumour up to BraTS 2021
 _log = logging.getLogger(__name__)
 
@@ -69,8 +70,19 @@ def prepare_cases(
     are not given stay, unless their folder was removed. `version` is that of ssa-fast. Patches are written into
     `out/patches`, where they are asked for or have been before.
 
-    Raises ConfigError if `out` holds other things than a prepared folder, or is where the cases themselves lie.
+    Raises ConfigError if `out` holds other things than a prepared folder, is where the cases themselves lie, or is
+    being written by another run.
     """
+    for files in cases:
+        if files.folder.resolve() in {(out / files.name).resolve(), out.resolve()}:
+            raise ConfigError(f"{out}: case {files.name} itself lies there: choose another --out")
+    with folder_lock(out):
+        yield from _prepare_locked(cases, out, version, patches)
+
+
+def _prepare_locked(
+    cases: Sequence[CaseFiles], out: Path, version: str, patches: PatchSettings | None
+) -> Iterator[Outcome]:
     folder = _Folder(out, version, cases)
     values = {files.name: _label_values(files, folder.entries.get(files.name)) for files in cases}
     both = sorted(name for name, known in values.items() if {ET, _OLD_ET} <= known)
@@ -106,12 +118,10 @@ class _Folder:
 
     def __init__(self, out: Path, version: str, cases: Sequence[CaseFiles]) -> None:
         self._out, self._version = out, version
-        for files in cases:
-            if files.folder.resolve() in {(out / files.name).resolve(), out.resolve()}:
-                raise ConfigError(f"{out}: case {files.name} itself lies there: choose another --out")
         self.entries: dict[str, Entry] = {}
         if not (out / MANIFEST).exists():
-            if out.is_dir() and any(not path.match(f".{MANIFEST}.*.partial") for path in out.iterdir()):
+            own = (LOCK_FILE, f".{MANIFEST}.*.partial")
+            if any(not any(path.match(name) for name in own) for path in out.iterdir()):
                 raise ConfigError(f"{out}: holds files but no {MANIFEST}: choose a new or an empty folder for --out")
             self._save()
             return

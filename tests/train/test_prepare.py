@@ -293,6 +293,22 @@ def test_a_run_that_was_killed_before_its_first_manifest_is_begun_again(cases: P
     assert not list(out.rglob("*.partial"))
 
 
+def test_a_second_run_into_a_folder_that_is_being_filled_is_refused_and_takes_nothing(
+    cases: Path, out: Path, tmp_path: Path
+) -> None:
+    for number in range(3, 5):
+        write_case(tmp_path / "others", f"Case-{number}", seed=number)
+    first = prepare_cases(find_cases([cases]), out, "0.0")
+    next(first)
+    (out / ".manifest.json.77.partial").write_text("of the first run")
+    with pytest.raises(ConfigError, match="another ssa-fast prepare"):
+        prepare(tmp_path / "others", out)
+    assert (out / ".manifest.json.77.partial").exists()
+    list(first)
+    prepare(tmp_path / "others", out)
+    assert list(read_manifest(out).cases) == [f"Case-{number}" for number in range(5)]
+
+
 def test_cases_that_were_moved_are_kept_and_found_again(cases: Path, out: Path) -> None:
     prepare(cases, out)
     moved = cases.rename(cases.parent / "archive")
