@@ -68,7 +68,7 @@ def prepare_cases(
     is. What is stopped at any moment leaves a folder that can be trained on and gone on with. A case with a problem
     is refused, taken out of the manifest if it was there, and does not stop the others. Cases of the folder that
     are not given stay, unless their folder was removed. `version` is that of ssa-fast. Patches are written into
-    `out/patches`, where they are asked for or have been before.
+    `out/patches`, for cases that they are asked for now or have been before.
 
     Raises ConfigError if `out` holds other things than a prepared folder, is where the cases themselves lie, or is
     being written by another run.
@@ -84,6 +84,8 @@ def _prepare_locked(
     cases: Sequence[CaseFiles], out: Path, version: str, patches: PatchSettings | None
 ) -> Iterator[Outcome]:
     folder = _Folder(out, version, cases)
+    if patches is not None:
+        folder.ask_for_patches(patches, [files.name for files in cases])
     values = {files.name: _label_values(files, folder.entries.get(files.name)) for files in cases}
     both = sorted(name for name, known in values.items() if {ET, _OLD_ET} <= known)
     owners = {
@@ -106,7 +108,7 @@ def _prepare_locked(
             folder.drop(files.name)
         else:
             folder.follow(files)
-            patched = folder.add_patches(files.name, patches)
+            patched = folder.add_patches(files.name)
             why = why or patched
         action: Literal["prepared", "kept", "refused"] = "refused" if problems else "prepared" if why else "kept"
         seconds = time.perf_counter() - began
@@ -119,6 +121,7 @@ class _Folder:
     def __init__(self, out: Path, version: str, cases: Sequence[CaseFiles]) -> None:
         self._out, self._version = out, version
         self.entries: dict[str, Entry] = {}
+        self._asked: dict[str, PatchSettings] = {}  # also for cases that are not there now: they may come back
         if not (out / MANIFEST).exists():
             own = (LOCK_FILE, f".{MANIFEST}.*.partial")
             if any(not any(path.match(name) for name in own) for path in out.iterdir()):
@@ -130,11 +133,21 @@ class _Folder:
         given = {files.name for files in cases}
         if manifest.is_current:
             self.entries = {name: entry for name, entry in manifest.cases.items() if self._is_there(name, given)}
+        written = {name: entry.patches.settings for name, entry in manifest.cases.items() if entry.patches}
+        asked = {**written, **manifest.patches}  # earlier versions noted them in the entries alone
+        self._asked = {name: settings for name, settings in asked.items() if self._is_there(name, given)}
         lost = sorted(set(manifest.cases) - set(self.entries) - given)
         if lost:
             reason = "their folders were removed" if manifest.is_current else "an older version prepared them otherwise"
             _log.warning("%s: taken out of the manifest, for %s: %s", out, reason, ", ".join(lost))
-        if set(self.entries) != set(manifest.cases):
+        if set(self.entries) != set(manifest.cases) or self._asked != manifest.patches:
+            self._save()
+
+    def ask_for_patches(self, settings: PatchSettings, names: Sequence[str]) -> None:
+        """Note how patches of these cases are wanted, now and whenever they are prepared again."""
+        asked = {**self._asked, **dict.fromkeys(names, settings)}
+        if asked != self._asked:
+            self._asked = asked
             self._save()
 
     def staleness(self, name: str, inputs: Mapping[str, SourceFile]) -> str:
@@ -164,7 +177,6 @@ class _Folder:
         if not counts[1:].any():
             _log.warning("case %s: its segmentation is empty: check that the patient has no tumour", files.name)
         place = self._out / files.name
-        known = self.entries.get(files.name)
         self.drop(files.name)  # from here until it is put back its files are of no one state
         remove_patches(self._out / PATCHES_FOLDER, files.name)
         _remove_partials(place)
@@ -188,7 +200,6 @@ class _Folder:
                 label_mapping={str(_OLD_ET): ET} if _OLD_ET in checked.label_values else {},
                 label_voxels={name: int(counts[label]) for label, name in LABEL_NAMES.items()},
                 outputs={file: sha256(content) for file, content in contents.items()},
-                patches=dataclasses.replace(known.patches, files={}) if known and known.patches else None,
             ),
         )
         return []
@@ -199,10 +210,10 @@ class _Folder:
         if entry.source != source:
             self._put(files.name, dataclasses.replace(entry, source=source))
 
-    def add_patches(self, name: str, asked: PatchSettings | None) -> str:
-        """Write the patches of a prepared case, as asked for or as before; returns why, or "" if nothing was to do."""
+    def add_patches(self, name: str) -> str:
+        """Write the patches of a prepared case, if they were asked for; returns why, or "" if nothing was to do."""
         entry, folder = self.entries[name], self._out / PATCHES_FOLDER
-        settings = asked or (entry.patches.settings if entry.patches else None)
+        settings = self._asked.get(name)
         if settings is None:
             return ""
         why = "patches"
@@ -211,7 +222,7 @@ class _Folder:
             if not damaged:
                 return ""
             why = f"{len(damaged)} of {len(known.files)} patches missing or damaged"
-        self._put(name, dataclasses.replace(entry, patches=PatchSet(settings=settings, files={})))
+        self._put(name, dataclasses.replace(entry, patches=None))  # until they are written they are of no one state
         volume = np.load(self._out / name / VOLUME_FILE, mmap_mode="r")
         labels = np.load(self._out / name / LABELS_FILE)
         files = write_patches(folder, name, volume, labels, settings)
@@ -229,7 +240,8 @@ class _Folder:
 
     def _save(self) -> None:
         cases = {name: self.entries[name] for name in sorted(self.entries)}
-        write_manifest(self._out, Manifest(ssa_fast=self._version, cases=cases))
+        asked = {name: self._asked[name] for name in sorted(self._asked)}
+        write_manifest(self._out, Manifest(ssa_fast=self._version, patches=asked, cases=cases))
 
     def _is_there(self, name: str, given: set[str]) -> bool:
         return name in given or (self._out / name).is_dir()

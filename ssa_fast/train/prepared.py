@@ -75,7 +75,7 @@ class PatchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchSet:
-    """The patches of one case, as they were asked for and as they were written."""
+    """The patches of one case, as they were written."""
 
     settings: PatchSettings
     files: Mapping[str, str]  # name -> SHA-256
@@ -113,6 +113,7 @@ class Manifest:
     ssa_fast: str = ""  # version that wrote it last
     preprocessing: str = PREPROCESSING
     modalities: tuple[str, ...] = MODALITIES  # channel order
+    patches: Mapping[str, PatchSettings] = field(default_factory=dict)  # as asked for: case -> settings
     cases: Mapping[str, Entry] = field(default_factory=dict)
 
     @property

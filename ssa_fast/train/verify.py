@@ -24,6 +24,7 @@ from ssa_fast.train.prepared import (
     PreparedCase,
     is_prepared,
     prepared_cases,
+    read_manifest,
 )
 from ssa_fast.train.problems import Problem
 
@@ -57,10 +58,10 @@ def verify_folder(folder: Path) -> Iterator[Verified]:
     """
     seen: dict[str, str] = {}  # fingerprint of voxels -> who had them first
     if is_prepared(folder):
-        cases = prepared_cases(folder)
+        cases, asked = prepared_cases(folder), read_manifest(folder).patches
         for case in cases:
             problems = [*_source_problems(case), *_volume_problems(case, seen)]
-            problems += _patch_set_problems(folder, case, seen)
+            problems += _patch_set_problems(folder, case, asked.get(case.name), seen)
             count = len(case.entry.patches.files) if case.entry.patches else 0
             yield Verified(name=case.name, volumes=1, patches=count, problems=tuple(problems))
         yield from _strangers(folder, cases)
@@ -114,17 +115,18 @@ def _volume_problems(case: PreparedCase, seen: dict[str, str]) -> list[Problem]:
     return [Problem(case=case.name, file=file, seen=flaw, remedy=_AGAIN) for file in flaws for flaw in flaws[file]]
 
 
-def _patch_set_problems(folder: Path, case: PreparedCase, seen: dict[str, str]) -> list[Problem]:
+def _patch_set_problems(
+    folder: Path, case: PreparedCase, asked: PatchSettings | None, seen: dict[str, str]
+) -> list[Problem]:
     patches = case.entry.patches
+    if (asked and (patches is None or patches.settings != asked)) or (patches and not patches.files):
+        unfinished = "were asked for and are not all written"
+        return [Problem(case=case.name, file=PATCHES_FOLDER, seen=unfinished, remedy=_AGAIN)]
     if patches is None:
         return []
     problems = []
-    if not patches.files:
-        unfinished = "were asked for and are not all written"
-        problems.append(Problem(case=case.name, file=PATCHES_FOLDER, seen=unfinished, remedy=_AGAIN))
     for file, known in patches.files.items():
-        found = _patch_problems(folder / PATCHES_FOLDER / file, case.name, patches.settings.shape, seen, known)
-        problems += found
+        problems += _patch_problems(folder / PATCHES_FOLDER / file, case.name, patches.settings.shape, seen, known)
     return problems
 
 

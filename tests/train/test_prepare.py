@@ -17,11 +17,13 @@ from ssa_fast.train import prepare as module
 from ssa_fast.train import prepared as prepared_module
 from ssa_fast.train.prepare import Outcome, prepare_cases
 from ssa_fast.train.prepared import PatchSettings, is_prepared, prepared_cases, read_manifest
+from ssa_fast.train.verify import verify_folder
 from ssa_fast.volume.case import find_cases, read_case, read_reference
 from ssa_fast.volume.preprocess import crop_to_brain
 from tests.cases import tumor_labels, turned_affine, write_case, write_nifti
 
 PATCHES = PatchSettings(count=2, shape=(8, 8, 8))
+MOMENTS = 23  # files that a preparation of two new cases and a changed one writes
 
 
 def prepare(cases: Path, out: Path, patches: PatchSettings | None = None) -> list[Outcome]:
@@ -183,7 +185,67 @@ class _Killed(BaseException):
     """As SIGKILL: nothing is cleaned up after it, for the test calls nothing after it."""
 
 
-@pytest.mark.parametrize("moment", range(14))
+def _kill_at(moment: int, patch: pytest.MonkeyPatch) -> None:
+    """Stop whatever writes the file that follows `moment` others."""
+    written: list[Path] = []
+
+    def write(path: Path, content: bytes) -> None:
+        if len(written) == moment:
+            path.parent.mkdir(exist_ok=True)
+            (path.parent / f".{path.name}.1.partial").write_bytes(content[:10])  # what a kill leaves there
+            raise _Killed
+        written.append(path)
+        whole_files.write_whole(path, content)
+
+    for place in (module, patches_module):
+        patch.setattr(place, "write_whole", write)
+    patch.setattr(prepared_module, "write_json", lambda path, value: write(path, json.dumps(value).encode()))
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_stop_while_a_case_is_made_again_does_not_forget_its_patches(
+    moment: int, cases: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(cases, out, PATCHES)
+    write_case(cases, "Case-1", seed=7)
+    with monkeypatch.context() as patch:
+        _kill_at(moment, patch)
+        with pytest.raises(_Killed):
+            prepare(cases, out)
+    for verified in verify_folder(out):
+        if verified.name == "Case-1":
+            assert verified.problems, "it has no patches"
+    prepare(cases, out)
+    assert {name: len(entry.patches.files) for name, entry in read_manifest(out).cases.items() if entry.patches} == {
+        f"Case-{number}": 2 for number in range(3)
+    }
+    assert not any(verified.problems for verified in verify_folder(out))
+
+
+def test_a_case_that_was_refused_once_gets_its_patches_back(cases: Path, out: Path) -> None:
+    prepare(cases, out, PATCHES)
+    seg = cases / "Case-0" / "Case-0-seg.nii.gz"
+    good = seg.read_bytes()
+    seg.write_bytes(b"")
+    assert prepare(cases, out)[0].action == "refused"
+    seg.write_bytes(good)
+    prepare(cases, out)
+    patches = read_manifest(out).cases["Case-0"].patches
+    assert patches is not None
+    assert patches.settings == PATCHES
+    assert len(list((out / "patches").glob("Case-0_*"))) == 2
+
+
+def test_patches_of_a_folder_that_notes_them_in_its_entries_alone_are_as_before(cases: Path, out: Path) -> None:
+    prepare(cases, out, PATCHES)
+    content = json.loads((out / "manifest.json").read_text())
+    del content["patches"]
+    (out / "manifest.json").write_text(json.dumps(content))
+    (out / "patches" / "Case-0_patch_1.npz").unlink()
+    assert actions(prepare(cases, out))["Case-0"] == "prepared 1 of 2 patches missing or damaged"
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
 def test_a_stop_between_any_two_files_leaves_whole_cases_and_is_gone_on_with(
     moment: int, cases: Path, out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -194,21 +256,9 @@ def test_a_stop_between_any_two_files_leaves_whole_cases_and_is_gone_on_with(
     prepare(cases, tmp_path / "changed", PATCHES)
     wanted = {case.name: case.arrays() for case in prepared_cases(tmp_path / "changed")}
     old = prepared_cases(out)[0].arrays()[0].copy()
-    written: list[Path] = []
-
-    def write(path: Path, content: bytes) -> None:
-        if len(written) == moment:
-            (path.parent / f".{path.name}.1.partial").write_bytes(content[:10])  # what a kill leaves there
-            raise _Killed
-        written.append(path)
-        whole_files.write_whole(path, content)
 
     with monkeypatch.context() as patch:
-        for place in (module, patches_module):
-            patch.setattr(place, "write_whole", write)
-        patch.setattr(prepared_module, "write_json", lambda path, value: write(path, json.dumps(value).encode()))
-        (out / "Case-0").mkdir(exist_ok=True)
-        (out / "patches").mkdir(exist_ok=True)
+        _kill_at(moment, patch)
         with pytest.raises(_Killed):
             prepare(cases, out, PATCHES)
 
@@ -247,7 +297,7 @@ def test_the_moments_of_the_test_above_are_all_there_are(
     for place in (module, patches_module, whole_files):
         monkeypatch.setattr(place, "write_whole", write)
     prepare(cases, out, PATCHES)
-    assert count >= 14
+    assert count == MOMENTS
 
 
 def test_patches_of_a_changed_case_are_made_again_without_being_asked_for(cases: Path, out: Path) -> None:

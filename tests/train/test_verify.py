@@ -77,6 +77,16 @@ def test_a_source_that_changed_since_is_found_and_one_that_is_gone_is_no_problem
     assert seen(folder) == []
 
 
+def test_patches_that_were_asked_for_and_are_not_there_are_missed(folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    content["cases"]["Case-0"]["patches"] = None
+    content["cases"]["Case-1"]["patches"]["settings"]["seed"] = 1
+    (folder / "manifest.json").write_text(json.dumps(content))
+    for path in (folder / "patches").glob("Case-0*"):
+        path.unlink()
+    assert seen(folder)[:2] == [f"Case-{n}: patches: were asked for and are not all written" for n in range(2)]
+
+
 def _write_with_hash(folder: Path, file: str, array: npt.NDArray[np.generic]) -> None:
     """As if a program with a mistake had written it: the fingerprint is right and the content is not."""
     np.save(folder / "Case-0" / file, array)
