@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import Case, CaseFiles, check_voxels, same_grid
 from ssa_fast.volume.nifti import Volume, as_labels, read_volume
 
-__all__ = ["Checked", "Problem", "check_case", "problem_table", "problems_to_json", "reference_values"]
+__all__ = [
+    "Checked",
+    "Problem",
+    "check_case",
+    "problem_table",
+    "problems_to_json",
+    "reference_values",
+    "tumor_outside",
+]
 
 _SEG = "seg"
 _READERS = 2  # threads: ISA-L lets go of the interpreter lock, and a small machine has two cores
@@ -154,12 +163,15 @@ def _content_problems(case: str, images: dict[str, Volume], reference: Volume | 
     for one, other in combinations(images, 2):
         if np.array_equal(images[one].array, images[other].array):
             yield _problem(case, images[other].path, f"{other} is the same image as {one}", "copy the right image")
-    if reference is not None:
-        tumour = reference.array != 0
-        outside = np.count_nonzero(tumour & ~brain)
-        if outside > _MOST_OUTSIDE * np.count_nonzero(tumour):
-            seen = f"{outside} of {np.count_nonzero(tumour)} labelled voxels lie outside of the brain"
-            yield _problem(case, reference.path, seen, "check that the segmentation is of this case and not mirrored")
+    if reference is not None and (seen := tumor_outside(reference.array, brain)):
+        yield _problem(case, reference.path, seen, "check that the segmentation is of this case and not mirrored")
+
+
+def tumor_outside(labels: npt.NDArray[np.generic], brain: npt.NDArray[np.bool_]) -> str:
+    """How much of a case's tumor lies outside of its brain, in words; "" if that is as little as it may be."""
+    tumor = labels != 0
+    outside, voxels = np.count_nonzero(tumor & ~brain), np.count_nonzero(tumor)
+    return f"{outside} of {voxels} labelled voxels lie outside of the brain" if outside > _MOST_OUTSIDE * voxels else ""
 
 
 def reference_values(path: Path) -> frozenset[int]:

@@ -26,13 +26,12 @@ from ssa_fast.train.prepared import (
     prepared_cases,
     read_manifest,
 )
-from ssa_fast.train.problems import Problem
+from ssa_fast.train.problems import Problem, tumor_outside
 
 __all__ = ["Verified", "verify_folder"]
 
 _MOST_DEVIATIONS = 60  # from the brain's mean: 12.3 is the most in fifteen BraTS-SSA cases
 _MEAN_TOLERANCE, _DEVIATION_TOLERANCE = 0.01, 0.01  # float16 is off by 0.0005 at most
-_MOST_OUTSIDE = 0.01  # of the tumour, outside of the brain
 _AGAIN = "run ssa-fast prepare again, which makes what is damaged anew"
 _READ_ERRORS = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -152,7 +151,9 @@ def _patch_flaws(path: Path, shape: tuple[int, int, int], seen: dict[str, str], 
         return [f"cannot be read ({' '.join(str(error).split()) or type(error).__name__})"]
     if flaws := _form_flaws(image, label, shape):
         return flaws
-    return [*_image_flaws(image), *_label_flaws(image, label), *_repeats({path.name: image}, seen)]
+    is_part = known is not None  # the limits are of a case, and here its volume is held to them
+    flaws = [*_image_flaws(image, is_part=is_part), *_label_flaws(image, label, is_part=is_part)]
+    return [*flaws, *_repeats({path.name: image}, seen)]
 
 
 def _other_fingerprint(found: str, known: str) -> str:
@@ -170,15 +171,18 @@ def _form_flaws(
     ]
 
 
-def _image_flaws(image: npt.NDArray[np.floating]) -> list[str]:
-    """What cannot be so in z-scored images (C, X, Y, Z) with zeros around the brain."""
+def _image_flaws(image: npt.NDArray[np.floating], *, is_part: bool = False) -> list[str]:
+    """What cannot be so in z-scored images (C, X, Y, Z) with zeros around the brain.
+
+    A part of a case may lie where one modality was cut off; of the case as a whole that is known elsewhere.
+    """
     if not np.isfinite(image).all():
         return ["holds NaN or infinity"]
     if not image.any():
         return ["holds no brain: every voxel is zero"]
     flaws = []
     for modality, channel in zip(MODALITIES, image, strict=True):
-        if not channel.any():
+        if not is_part and not channel.any():
             flaws.append(f"every voxel of {modality} is zero")
         if (reach := float(max(channel.max(), -channel.min()))) > _MOST_DEVIATIONS:
             flaws.append(f"{modality} reaches {reach:g}, wanted a z-score of at most {_MOST_DEVIATIONS}")
@@ -198,14 +202,12 @@ def _spread_flaws(volume: npt.NDArray[np.floating]) -> list[str]:
     return flaws
 
 
-def _label_flaws(image: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8]) -> list[str]:
+def _label_flaws(image: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8], *, is_part: bool = False) -> list[str]:
     counts = np.bincount(np.asarray(labels).ravel(), minlength=1)
     odd = [str(value) for value in np.flatnonzero(counts) if value > max(LABEL_NAMES)]
     flaws = [f"holds label {', '.join(odd)}, wanted 0 to {max(LABEL_NAMES)}"] if odd else []
-    tumor = np.asarray(labels) != 0
-    outside = np.count_nonzero(tumor & ~(np.asarray(image) != 0).any(axis=0))
-    if outside > _MOST_OUTSIDE * np.count_nonzero(tumor):
-        flaws.append(f"{outside} of {np.count_nonzero(tumor)} labelled voxels lie outside of the brain")
+    if not is_part and (seen := tumor_outside(np.asarray(labels), (np.asarray(image) != 0).any(axis=0))):
+        flaws.append(seen)
     return flaws
 
 

@@ -20,7 +20,7 @@ from ssa_fast.train.prepared import PatchSettings
 from ssa_fast.train.problems import Problem
 from ssa_fast.train.verify import verify_folder
 from ssa_fast.volume.case import find_cases
-from tests.cases import brain_ellipsoid, tumor_labels, write_case
+from tests.cases import brain_ellipsoid, brain_values, tumor_labels, write_case, write_nifti
 
 SHAPE = (16, 16, 16)
 BRAIN = brain_ellipsoid(SHAPE)
@@ -85,6 +85,31 @@ def test_patches_that_were_asked_for_and_are_not_there_are_missed(folder: Path) 
     for path in (folder / "patches").glob("Case-0*"):
         path.unlink()
     assert seen(folder)[:2] == [f"Case-{n}: patches: were asked for and are not all written" for n in range(2)]
+
+
+def test_a_case_within_the_limits_is_good_though_a_patch_of_it_is_not(tmp_path: Path) -> None:
+    """1 % of the tumor may lie outside of the brain, and a modality may be cut off: of a case as a whole."""
+    case = write_case(tmp_path / "cases", "Case-0")
+    labels = tumor_labels()
+    brain = brain_ellipsoid()
+    rim = np.argwhere(np.roll(brain, -1, axis=0) & ~brain)
+    labels[labels == 1] = 2
+    labels[tuple(rim[len(rim) // 2])] = 1  # one of 344, just outside of the brain, and a third of all patches
+    write_nifti(case / "Case-0-seg.nii.gz", labels)
+    values = brain_values(seed=5).astype(np.float32)
+    values[:8] = 0
+    write_nifti(case / "Case-0-t2w.nii.gz", values)
+    cases = find_cases([case])
+    (outcome,) = prepare_cases(cases, tmp_path / "out", "0.0", PatchSettings(count=100, shape=(4, 4, 4)))
+    assert outcome.action == "prepared"
+    assert not problems_of(tmp_path / "out")
+    alone = "".join(
+        flaw
+        for path in (tmp_path / "out" / "patches").iterdir()
+        for flaw in module._patch_flaws(path, (4, 4, 4), {}, None)
+    )
+    assert "lie outside of the brain" in alone
+    assert "every voxel of t2w is zero" in alone
 
 
 def _write_with_hash(folder: Path, file: str, array: npt.NDArray[np.generic]) -> None:
