@@ -121,7 +121,10 @@ def _attempt(files: CaseFiles, kind: str) -> Volume | Problem:
         return read_volume(files.one(kind))
     except CaseError as error:
         problem = Problem.of_error(files.name, file, error)
-        return replace(problem, seen=problem.seen.replace(f" in {files.folder}", ""))  # what may leave the machine
+        seen = problem.seen.replace(f" in {files.folder}", "")  # what may leave the machine
+        if len(paths) == 1 and paths[0].is_symlink():
+            seen = seen.replace(f"a link to {paths[0].readlink()}", "a link that leads nowhere")
+        return replace(problem, seen=seen)
 
 
 def _grid_problems(case: str, volumes: dict[str, Volume], *, for_training: bool) -> list[Problem]:

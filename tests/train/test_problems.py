@@ -139,6 +139,16 @@ def test_one_fault_is_one_row_with_something_to_do(spoil: Callable[[Path], objec
     assert not problem.seen.startswith(("case", "/"))
 
 
+def test_a_link_that_leads_nowhere_is_named_and_not_where_it_leads(case: Path) -> None:
+    image = file(case, "t1c")
+    image.unlink()
+    image.symlink_to(case.parent.parent / "Jane Doe" / image.name)
+    (problem,) = problems_of(case)
+    assert problem.file == image.name
+    assert problem.seen == "cannot be read (No such file or directory): it is a link that leads nowhere"
+    assert problem.remedy == "fetch that"
+
+
 def test_a_description_needs_no_reference_and_no_cubes(case: Path) -> None:
     _thick(case)
     file(case, "seg").unlink()
