@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import sha256, write_whole
-from ssa_fast.labels import ET, LABEL_NAMES, MODALITIES
+from ssa_fast.labels import ET, LABEL_NAMES
 from ssa_fast.train.lock import LOCK_FILE, folder_lock
 from ssa_fast.train.patches import remove_patches, write_patches
 from ssa_fast.train.prepared import (
+    KINDS,
     LABELS_FILE,
     MANIFEST,
     PATCHES_FOLDER,
@@ -42,7 +43,6 @@ __all__ = ["PROBLEMS_FILE", "Outcome", "prepare_cases"]
 
 PROBLEMS_FILE = "problems.json"
 _SEG = "seg"
-_KINDS = (*MODALITIES, _SEG)
 _OWN_NAMES = (MANIFEST, PROBLEMS_FILE, PATCHES_FOLDER, LOCK_FILE)
 _OLD_ET = 4  # enhancing tumour up to BraTS 2021
 _log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class _Folder:
         entry = self.entries.get(name)
         if entry is None:
             return "new"
-        changed = [kind for kind in _KINDS if inputs.get(kind) != entry.inputs.get(kind)]
+        changed = [kind for kind in KINDS if inputs.get(kind) != entry.inputs.get(kind)]
         if changed:
             return f"{' '.join(changed)} changed"
         damaged = [file for file, known in entry.outputs.items() if _sha256_of(self._out / name / file) != known]
@@ -294,7 +294,7 @@ def _label_values(files: CaseFiles, entry: Entry | None) -> frozenset[int]:
 def _fingerprints(files: CaseFiles) -> dict[str, SourceFile]:
     """The files of a case by kind; without those that are missing, double or unreadable."""
     found = {}
-    for kind in _KINDS:
+    for kind in KINDS:
         paths = files.found.get(kind, ())
         if len(paths) == 1 and (value := _sha256_of(paths[0])):
             found[kind] = SourceFile(file=paths[0].name, sha256=value)

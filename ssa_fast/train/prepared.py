@@ -22,6 +22,7 @@ from ssa_fast.volume.geometry import Box, LabelArray
 
 __all__ = [
     "FORMAT",
+    "KINDS",
     "LABELS_FILE",
     "MANIFEST",
     "PATCHES_FOLDER",
@@ -46,6 +47,10 @@ MANIFEST = "manifest.json"
 VOLUME_FILE = "volume.npy"
 LABELS_FILE = "labels.npy"
 PATCHES_FOLDER = "patches"
+KINDS = (*MODALITIES, "seg")
+"""Of the files that a case is prepared from."""
+
+_OUTPUTS = (VOLUME_FILE, LABELS_FILE)
 _KIND = "ssa-fast prepared cases"  # a manifest.json of another program is no folder of ours
 
 HalfArray: TypeAlias = npt.NDArray[np.float16]
@@ -97,6 +102,13 @@ class Entry:
     label_voxels: Mapping[str, int]  # NCR ED ET -> voxels
     outputs: Mapping[str, str]  # volume.npy and labels.npy -> SHA-256
     patches: PatchSet | None = None
+
+    def __post_init__(self) -> None:
+        for what, known, wanted in (("inputs", self.inputs, KINDS), ("outputs", self.outputs, _OUTPUTS)):
+            if set(known) != set(wanted):
+                raise ConfigError(
+                    f"'{what}' are {' '.join(sorted(known)) or 'none'}, wanted {' '.join(sorted(wanted))}"
+                )
 
     @property
     def box(self) -> Box:

@@ -115,6 +115,21 @@ def test_a_manifest_that_cannot_be_understood_is_refused(change: dict[str, objec
         read_manifest(folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "file", "words"),
+    [
+        ("inputs", "seg", r"Case-0: 'inputs' are t1c t1n t2f t2w, wanted seg t1c t1n t2f t2w: remove the folder"),
+        ("outputs", "volume.npy", r"Case-0: 'outputs' are labels\.npy, wanted labels\.npy volume\.npy: remove"),
+    ],
+)
+def test_an_entry_without_one_of_its_files_is_refused(key: str, file: str, words: str, folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    del content["cases"]["Case-0"][key][file]
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(CaseError, match=words):
+        read_manifest(folder)
+
+
 def test_a_manifest_that_leads_out_of_its_folder_is_refused(folder: Path) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     content["cases"]["../elsewhere"] = content["cases"]["Case-0"]
