@@ -81,7 +81,15 @@ def _source_problems(case: PreparedCase) -> Iterator[Problem]:
     """Source files that are not what they were: training and validation would see two states of one case."""
     for kind, file in case.entry.inputs.items():
         for path in case.found[kind]:
-            if path.exists() and sha256(path.read_bytes()) != file.sha256:
+            try:
+                content = path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # it may be on another machine
+            except OSError as error:
+                remedy = "check that it is a file you may read"
+                yield Problem(case=case.name, file=file.file, seen=_unreadable(error), remedy=remedy)
+                continue
+            if sha256(content) != file.sha256:
                 seen = "changed after the case was prepared"
                 yield Problem(case=case.name, file=file.file, seen=seen, remedy="run ssa-fast prepare again")
 
@@ -93,9 +101,7 @@ def _volume_problems(case: PreparedCase, seen: dict[str, str]) -> list[Problem]:
         try:
             found = sha256(path.read_bytes())
         except OSError as error:
-            problems.append(
-                Problem(case=case.name, file=file, seen=f"cannot be read ({error.strerror})", remedy=_AGAIN)
-            )
+            problems.append(Problem(case=case.name, file=file, seen=_unreadable(error), remedy=_AGAIN))
             continue
         if found != known:
             flaw = _other_fingerprint(found, known)
@@ -143,17 +149,25 @@ def _patch_flaws(path: Path, shape: tuple[int, int, int], seen: dict[str, str], 
         content = path.read_bytes()
         if known is not None and (found := sha256(content)) != known:
             return [_other_fingerprint(found, known)]
-        with np.load(io.BytesIO(content)) as arrays:
+        loaded = np.load(io.BytesIO(content))
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return ["cannot be read (one array without a name, no npz)"]
+        with loaded as arrays:
             if set(arrays.files) != {IMAGE, LABEL}:
                 return [f"holds {', '.join(sorted(arrays.files)) or 'nothing'}, wanted {IMAGE} and {LABEL}"]
             image, label = arrays[IMAGE], arrays[LABEL]
     except _READ_ERRORS as error:
-        return [f"cannot be read ({' '.join(str(error).split()) or type(error).__name__})"]
+        return [_unreadable(error)]
     if flaws := _form_flaws(image, label, shape):
         return flaws
     is_part = known is not None  # the limits are of a case, and here its volume is held to them
     flaws = [*_image_flaws(image, is_part=is_part), *_label_flaws(image, label, is_part=is_part)]
     return [*flaws, *_repeats({path.name: image}, seen)]
+
+
+def _unreadable(error: Exception) -> str:
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"cannot be read ({' '.join(words.split()) or type(error).__name__})"
 
 
 def _other_fingerprint(found: str, known: str) -> str:

@@ -77,6 +77,18 @@ def test_a_source_that_changed_since_is_found_and_one_that_is_gone_is_no_problem
     assert seen(folder) == []
 
 
+def test_a_source_that_cannot_be_read_is_one_row_and_the_rest_is_looked_at(folder: Path) -> None:
+    source = folder.parent / "cases" / "Case-0" / "Case-0-t1c.nii.gz"
+    source.unlink()
+    source.mkdir()
+    (folder / "Case-1" / "labels.npy").unlink()
+    found = seen(folder)
+    assert len(found) == 2
+    assert found[0].startswith("Case-0: Case-0-t1c.nii.gz: cannot be read (")
+    assert str(folder.parent) not in found[0]
+    assert found[1].startswith("Case-1: labels.npy: cannot be read")
+
+
 def test_patches_that_were_asked_for_and_are_not_there_are_missed(folder: Path) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     content["cases"]["Case-0"]["patches"] = None
@@ -210,7 +222,7 @@ def _set(**changes: object) -> Callable[[Path], object]:
         (_set(image=np.array([{}], dtype=object)), "cannot be read"),
         (lambda path: path.write_bytes(path.read_bytes()[:1000]), "cannot be read"),
         (lambda path: path.write_bytes(b""), "cannot be read"),
-        (lambda path: path.write_bytes(_npy(TUMOR)), "cannot be read"),
+        (lambda path: path.write_bytes(_npy(TUMOR)), "cannot be read (one array without a name, no npz)"),
     ],
 )
 def test_each_damage_of_a_patch_has_a_row(spoil: Callable[[Path], object], words: str, patches: Path) -> None:
