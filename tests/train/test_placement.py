@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 import torch
 
+from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
 from ssa_fast.train.config import TrainConfig
-from ssa_fast.train.group import join_group
+from ssa_fast.train.group import Group, join_group
 from ssa_fast.train.placement import choose_placement
 
 
@@ -44,6 +45,22 @@ def test_bf16_is_refused_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -
     _gpu(monkeypatch, "Tesla T4", (7, 5))
     with pytest.raises(ConfigError, match="Tesla T4 has less"):
         choose_placement(TrainConfig(precision="bf16"), join_group())
+
+
+@pytest.mark.parametrize(("edge", "is_sound"), [(16, False), (32, False), (48, True), (96, True)])
+def test_bf16_on_a_cpu_is_not_taken_where_its_gradients_are_wrong(
+    edge: int, is_sound: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = dataclasses.replace(hardware.cpu(), name="AMD", flags=frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(hardware, "cpu", lambda: processor)
+    config = TrainConfig(patch=(edge, 96, 96))
+    assert choose_placement(config, Group()).dtype == (torch.bfloat16 if is_sound else torch.float32)
+    asked = dataclasses.replace(config, precision="bf16")
+    if is_sound:
+        assert choose_placement(asked, Group()).dtype == torch.bfloat16
+    else:
+        with pytest.raises(ConfigError, match=f"wrong gradients for a patch of {edge} voxels along X: take float32"):
+            choose_placement(asked, Group())
 
 
 def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
