@@ -65,6 +65,7 @@ def command(
         backend, reason = choose_backend()
         facts["backend_chosen"] = f"{backend}: {reason}"
         click.echo(f"backend {backend}: {reason}")
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
     seconds, failed = [], []
     with closing(open_backend(backend, loaded, precision)) as opened:
         click.echo(f"network {loaded.spec.name} by {opened.device}")

@@ -107,10 +107,11 @@ def command(
         leave_group()
     if not is_first:
         return
-    try:
-        click.echo(f"drew {draw_history(out, outcome.epochs)}")
-    except BackendUnavailable as error:  # training is done all the same
-        click.echo(str(error), err=True)
+    if outcome.step > outcome.began_at:
+        try:
+            click.echo(f"drew {draw_history(out, outcome.epochs)}")
+        except BackendUnavailable as error:  # training is done all the same
+            click.echo(str(error), err=True)
     _print_outcome(outcome, config.preset)
 
 
@@ -128,7 +129,9 @@ def _print_progress(progress: Progress) -> None:
     )
     if progress.epoch is not None:
         epoch, scores = progress.epoch, progress.epoch.held_out
-        loss = f"loss {epoch.loss:.3f}" + (f", held out {scores.loss:.3f}" if scores and scores.loss is not None else "")
+        loss = f"loss {epoch.loss:.3f}" + (
+            f", held out {scores.loss:.3f}" if scores and scores.loss is not None else ""
+        )
         dice = "; Dice " + "  ".join(f"{name} {value:.3f}" for name, value in scores.dice.items()) if scores else ""
         memory = f"{epoch.peak_memory_bytes / 1e9:.2f} GB"
         click.echo(f"epoch {epoch.epoch}: {loss}{dice}; {epoch.seconds:.0f} s, at most {memory}")

@@ -51,6 +51,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path}: a bundle, not a checkpoint: that is a .safetensors file of 'ssa-fast train'")
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch has not

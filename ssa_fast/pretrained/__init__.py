@@ -20,6 +20,8 @@ def shipped_bundle(name: str) -> Path:
     """The file of a shipped bundle. Raises BundleError if there is none of that name."""
     path = _FOLDER / f"{name}.onnx"
     if name not in shipped_bundles():
+        if name.endswith(".safetensors"):
+            raise BundleError(f"{name}: a checkpoint, not a bundle: make one of it with 'ssa-fast export'")
         there = ", ".join(shipped_bundles()) or "none"
         raise BundleError(
             f"no bundle '{name}' comes with ssa-fast (there are: {there}): give one, or a path to an .onnx file"

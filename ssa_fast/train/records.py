@@ -124,27 +124,27 @@ def draw_history(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> Path:
         raise BackendUnavailable(f"{HISTORY} needs matplotlib: pip install 'ssa-fast[report]'") from error
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, dice, rate = figure.subplots(1, 3)
+    scored = [epoch for epoch in epochs if epoch["held_out"]]
+    loss, rate, *rest = figure.subplots(1, 3 if scored else 2)
     steps = [epoch["step"] for epoch in epochs]
     marker = "o" if len(steps) == 1 else None
     loss.plot(steps, [epoch["loss"] for epoch in epochs], label="training", marker=marker)
-    scored = [epoch for epoch in epochs if epoch["held_out"]]
     if any(epoch["held_out"]["loss"] is not None for epoch in scored):
         known = [epoch for epoch in scored if epoch["held_out"]["loss"] is not None]
         held_out = [epoch["held_out"]["loss"] for epoch in known]
         loss.plot([epoch["step"] for epoch in known], held_out, label="held out", marker=marker)
-    for target in ("WT", "TC", "ET", "ED", "NCR"):
-        values = [epoch["held_out"]["dice"][target] for epoch in scored]
-        style = "-" if target in ("WT", "TC", "ET") else ":"
-        dice.plot([epoch["step"] for epoch in scored], values, style, label=target, marker=marker)
+    for dice in rest:
+        for target in ("WT", "TC", "ET", "ED", "NCR"):
+            values = [epoch["held_out"]["dice"][target] for epoch in scored]
+            style = "-" if target in ("WT", "TC", "ET") else ":"
+            dice.plot([epoch["step"] for epoch in scored], values, style, label=target, marker=marker)
+        dice.set(title="Dice of held-out cases", xlabel="update", ylim=(0, 1))
+        dice.legend(frameon=False, ncols=2)
     rate.plot(steps, [epoch["learning_rate"] for epoch in epochs], marker=marker)
     loss.set(title="Loss", xlabel="update")
-    dice.set(title="Dice of held-out cases" if scored else "No case was held out", xlabel="update", ylim=(0, 1))
     rate.set(title="Learning rate", xlabel="update", yscale="log")
     loss.legend(frameon=False)
-    if scored:
-        dice.legend(frameon=False, ncols=2)
-    for axes in (loss, dice, rate):
+    for axes in (loss, rate, *rest):
         axes.spines[["top", "right"]].set_visible(False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)

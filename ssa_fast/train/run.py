@@ -195,9 +195,10 @@ def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> None:
 
 def _refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
     if checkpoint.spec.network != config.network:
+        theirs, ours = checkpoint.spec.network, config.network
         raise CheckpointError(
-            f"{checkpoint.where}: holds {checkpoint.spec.network}, this run trains {config.network}: "
-            "give the same preset and norm"
+            f"{checkpoint.where}: holds '{checkpoint.spec.name}' ({theirs.channels}, {theirs.norm} norm), this run "
+            f"trains '{config.preset}' ({ours.channels}, {ours.norm} norm): give the same preset and norm"
         )
 
 

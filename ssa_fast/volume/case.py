@@ -106,7 +106,10 @@ def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:
         if path.is_dir():
             groups = _cases_below(path)
             if not groups:
-                raise CaseError(f"{path}: no case found: wanted files like CASE-t1n.nii.gz, -t1c, -t2w and -t2f")
+                raise CaseError(
+                    f"{path}: no case found: wanted files like CASE-t1n.nii.gz, -t1c, -t2w and -t2f; for files of "
+                    "other names there are --t1n, --t1c, --t2w and --t2f"
+                )
             for case in groups:
                 _add(cases, case)
         elif path.exists():
@@ -140,6 +143,12 @@ def read_case(files: CaseFiles) -> Case:
     """
     with errors_of_case(files.name):
         paths = [files.one(modality) for modality in MODALITIES]
+        for place, path in enumerate(paths):
+            twin = [resolved for resolved in range(place) if paths[resolved].resolve() == path.resolve()]
+            if twin:
+                raise CaseError(
+                    f"{path} is given as {MODALITIES[twin[0]]} and as {MODALITIES[place]}: give each its own"
+                )
         with ThreadPoolExecutor(_READERS) as readers:
             volumes = tuple(readers.map(read_volume, paths))
         for modality, volume in zip(MODALITIES, volumes, strict=True):

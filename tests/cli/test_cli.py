@@ -72,6 +72,16 @@ def test_four_named_files_are_a_case(case: Path, tiny_bundle_path: Path, tmp_pat
     assert (tmp_path / "out" / "scan_T1N_x.nii.gz").exists()
 
 
+def test_one_file_as_two_modalities_is_refused(case: Path, tiny_bundle_path: Path, tmp_path: Path) -> None:
+    files = [case / f"{case.name}-{modality}.nii.gz" for modality in ("t1n", "t1n", "t2w", "t2f")]
+    options = zip(("--t1n", "--t1c", "--t2w", "--t2f"), files, strict=True)
+    named = [word for pair in options for word in pair]
+    done = run("infer", *named, "--bundle", tiny_bundle_path, "--backend", "ort", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "is given as t1n and as t1c: give each its own" in done.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
 def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -137,6 +147,10 @@ def test_two_cases_of_one_name_are_refused_before_anything_is_written(
         (("phantom", "out", "--cases", "0"), "0"),
         (("export", "gone.safetensors", "--out", "x.txt"), "ends in .onnx"),
         (("export", "gone.safetensors", "--out", "x.onnx"), "gone.safetensors: cannot be read"),
+        (
+            ("infer", ".", "--bundle", "last.safetensors"),
+            "a checkpoint, not a bundle: make one of it with 'ssa-fast export'",
+        ),
         (("train", ".", "--out", "run", "--fold", "0"), "--splits and --fold belong together"),
         (("train", ".", "--out", "run", "--recipe", "gone.toml"), "gone.toml: cannot be read"),
     ],

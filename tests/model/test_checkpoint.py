@@ -73,3 +73,8 @@ def test_weights_that_are_not_there_name_the_file(tmp_path: Path) -> None:
     save_checkpoint(path, tiny_checkpoint())
     with pytest.raises(CheckpointError, match=r"last\.safetensors: its network weights do not fit"):
         network_of(load_checkpoint(path), "network")
+
+
+def test_a_bundle_is_no_checkpoint(tiny_bundle_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a bundle, not a checkpoint"):
+        load_checkpoint(tiny_bundle_path)
