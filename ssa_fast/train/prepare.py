@@ -107,7 +107,7 @@ def _prepare_locked(
         if problems:
             folder.drop(files.name)
         else:
-            folder.follow(files)
+            folder.follow(files, inputs)
             patched = folder.add_patches(files.name)
             why = why or patched
         action: Literal["prepared", "kept", "refused"] = "refused" if problems else "prepared" if why else "kept"
@@ -155,7 +155,9 @@ class _Folder:
         entry = self.entries.get(name)
         if entry is None:
             return "new"
-        changed = [kind for kind in KINDS if inputs.get(kind) != entry.inputs.get(kind)]
+        changed = [
+            kind for kind, known in entry.inputs.items() if kind not in inputs or inputs[kind].sha256 != known.sha256
+        ]
         if changed:
             return f"{' '.join(changed)} changed"
         damaged = [file for file, known in entry.outputs.items() if _sha256_of(self._out / name / file) != known]
@@ -204,11 +206,11 @@ class _Folder:
         )
         return []
 
-    def follow(self, files: CaseFiles) -> None:
-        """Note where a case's files lie now: validation reads them, and they may have been moved."""
+    def follow(self, files: CaseFiles, inputs: Mapping[str, SourceFile]) -> None:
+        """Note where a case's files lie now: validation reads them, and they may have been moved or renamed."""
         entry, source = self.entries[files.name], _from(self._out, files.folder)
-        if entry.source != source:
-            self._put(files.name, dataclasses.replace(entry, source=source))
+        if (entry.source, entry.inputs) != (source, inputs):
+            self._put(files.name, dataclasses.replace(entry, source=source, inputs=dict(inputs)))
 
     def add_patches(self, name: str) -> str:
         """Write the patches of a prepared case, if they were asked for; returns why, or "" if nothing was to do."""

@@ -366,6 +366,15 @@ def test_cases_that_were_moved_are_kept_and_found_again(cases: Path, out: Path) 
     assert prepared_cases(out)[0].one("t1n").parent == (moved / "Case-0").resolve()
 
 
+def test_a_file_that_was_renamed_is_not_called_changed_and_is_found_again(cases: Path, out: Path) -> None:
+    prepare(cases, out)
+    for old in (cases / "Case-0").iterdir():
+        old.rename(old.with_name(old.name.replace("-t1n.", "_t1.")))
+    assert actions(prepare(cases, out))["Case-0"] == "kept"
+    assert prepared_cases(out)[0].one("t1n").name == "Case-0_t1.nii.gz"
+    read_case(prepared_cases(out)[0])
+
+
 @pytest.mark.parametrize("name", ["patches", "manifest.json", "problems.json"])
 def test_a_case_that_is_called_as_our_own_files_is_refused(name: str, tmp_path: Path) -> None:
     write_case(tmp_path / "cases", name)
