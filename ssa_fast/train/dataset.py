@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +15,13 @@ from torch.nn import functional
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import LABELS
 from ssa_fast.train.config import AugmentConfig, TrainConfig
-from ssa_fast.train.prepared import PreparedCase, prepared_cases
+from ssa_fast.train.patches import cut_box
+from ssa_fast.train.prepared import PreparedCase
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
 from ssa_fast.volume.geometry import LabelArray
 from ssa_fast.volume.preprocess import crop_to_brain
 
-__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case", "open_prepared"]
+__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case"]
 
 _KEPT_VOXELS = 20_000  # a label: enough to center patches on, without a list of 200,000
 
@@ -60,14 +60,6 @@ def load_training_case(files: CaseFiles) -> TrainingCase:
     brain = crop_to_brain(case)
     labels = np.ascontiguousarray(read_reference(files, case)[brain.box.slices])
     return _training_case(files.name, brain.array.astype(np.float16), labels)
-
-
-def open_prepared(folder: Path) -> list[TrainingCase]:
-    """Every case of a prepared folder, mapped from the disk: what is drawn from it is read, and no more.
-
-    Raises CaseError like `prepared.prepared_cases` and `PreparedCase.arrays`.
-    """
-    return [load_training_case(files) for files in prepared_cases(folder)]
 
 
 def _training_case(name: str, array: npt.NDArray[np.float16], labels: LabelArray) -> TrainingCase:
@@ -145,14 +137,4 @@ def _random_matrix(config: AugmentConfig, rng: np.random.Generator) -> npt.NDArr
 
 
 def _crop(array: Tensor, start: npt.NDArray[np.int64], size: Sequence[int] | npt.NDArray[np.int64]) -> Tensor:
-    """A copy of the box of (C, X, Y, Z) at `start`, zero where it reaches beyond the array."""
-    cut = torch.zeros((array.shape[0], *(int(edge) for edge in size)), dtype=array.dtype)
-    source, target = [slice(None)], [slice(None)]
-    for begin, edge, limit in zip(start, size, array.shape[1:], strict=True):
-        low, high = max(int(begin), 0), min(int(begin + edge), limit)
-        if low >= high:
-            return cut
-        source.append(slice(low, high))
-        target.append(slice(low - int(begin), high - int(begin)))
-    cut[tuple(target)] = array[tuple(source)]
-    return cut
+    return torch.from_numpy(cut_box(array.numpy(), [int(edge) for edge in start], [int(edge) for edge in size]))

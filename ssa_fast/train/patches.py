@@ -7,9 +7,10 @@ import itertools
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from ssa_fast.labels import LABELS
 from ssa_fast.train.prepared import PatchSettings
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
-__all__ = ["IMAGE", "LABEL", "PATCH_NAME", "cut_patches", "patch_content", "remove_patches", "write_patches"]
+__all__ = ["IMAGE", "LABEL", "PATCH_NAME", "cut_box", "cut_patches", "patch_content", "remove_patches", "write_patches"]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 IMAGE, LABEL = "image", "label"
 """Arrays of a patch: (C, X, Y, Z) float32, z-scored over its case's brain, and (X, Y, Z) uint8."""
@@ -42,8 +45,8 @@ def write_patches(
     remove_patches(folder, case)
 
     def write(number: int, start: tuple[int, int, int]) -> tuple[str, str]:
-        image = _cut(volume, start, settings.shape).astype(np.float32)
-        content = patch_content(image, _cut(labels[np.newaxis], start, settings.shape)[0])
+        image = cut_box(volume, start, settings.shape).astype(np.float32)
+        content = patch_content(image, cut_box(labels[np.newaxis], start, settings.shape)[0])
         name = f"{case}_patch_{number}.npz"
         write_whole(folder / name, content)
         return name, sha256(content)
@@ -83,7 +86,7 @@ def cut_patches(
         center = group[int(rng.integers(len(group)))] + rng.uniform(-_JITTER, _JITTER, 3) * edges
         start = np.where(room > 0, np.clip(np.round(center - edges / 2), 0, np.maximum(room, 0)), room // 2)
         x, y, z = (int(edge) for edge in start)
-        if (x, y, z) not in seen and _cut(brain[np.newaxis], (x, y, z), settings.shape).any():
+        if (x, y, z) not in seen and cut_box(brain[np.newaxis], (x, y, z), settings.shape).any():
             seen.add((x, y, z))
             yield x, y, z
 
@@ -100,14 +103,14 @@ def patch_content(image: FloatArray, label: LabelArray) -> bytes:
     return buffer.getvalue()
 
 
-def _cut(
-    array: npt.NDArray[np.generic], start: tuple[int, int, int], shape: tuple[int, int, int]
-) -> npt.NDArray[np.generic]:
+def cut_box(array: npt.NDArray[_Scalar], start: Sequence[int], shape: Sequence[int]) -> npt.NDArray[_Scalar]:
     """A copy of the box of (C, X, Y, Z) at `start`, zero where it reaches beyond the array."""
     cut = np.zeros((len(array), *shape), dtype=array.dtype)
     source, target = [slice(None)], [slice(None)]
     for begin, edge, limit in zip(start, shape, array.shape[1:], strict=True):
         low, high = max(begin, 0), min(begin + edge, limit)
+        if low >= high:
+            return cut
         source.append(slice(low, high))
         target.append(slice(low - begin, high - begin))
     cut[tuple(target)] = array[tuple(source)]

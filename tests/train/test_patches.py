@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ssa_fast.files import sha256
-from ssa_fast.train.patches import cut_patches, patch_content, remove_patches, write_patches
+from ssa_fast.train.patches import cut_box, cut_patches, patch_content, remove_patches, write_patches
 from ssa_fast.train.prepared import PatchSettings
 from tests.cases import brain_ellipsoid, brain_values, tumor_labels
 
@@ -89,3 +89,11 @@ def test_only_the_patches_of_one_case_are_removed(case: str, tmp_path: Path) -> 
     remove_patches(tmp_path, case)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
     remove_patches(tmp_path / "absent", case)
+
+
+def test_a_box_reaches_beyond_the_array_as_zeros_and_beside_it_holds_nothing_else() -> None:
+    array = np.arange(1, 9).reshape(1, 2, 2, 2)
+    assert cut_box(array, (1, 0, 0), (2, 2, 1)).tolist() == [[[[5], [7]], [[0], [0]]]]
+    assert cut_box(array, (-1, 1, 1), (2, 1, 1)).tolist() == [[[[0]], [[1 + 3]]]]
+    for start in ((2, 0, 0), (0, -5, 0), (0, 0, 9)):
+        assert not cut_box(array, start, (2, 2, 2)).any()

@@ -13,7 +13,7 @@ import torch
 
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.train.config import TrainConfig
-from ssa_fast.train.dataset import draw_patch, load_training_case, open_prepared
+from ssa_fast.train.dataset import draw_patch, load_training_case
 from ssa_fast.train.prepare import prepare_cases
 from ssa_fast.train.prepared import (
     Manifest,
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_training_draws_the_same_patches_from_a_prepared_folder_as_from_the_cases(folder: Path) -> None:
     plain = [load_training_case(files) for files in find_cases([folder.parent / "cases"])]
-    mapped = open_prepared(folder)
+    mapped = [load_training_case(files) for files in prepared_cases(folder)]
     for one, other in zip(plain, mapped, strict=True):
         assert one.name == other.name
         assert torch.equal(one.array, other.array)
@@ -56,7 +56,7 @@ def test_training_draws_the_same_patches_from_a_prepared_folder_as_from_the_case
 
 def test_writing_to_a_mapped_case_changes_no_file(folder: Path) -> None:
     before = (folder / "Case-0" / "volume.npy").read_bytes()
-    case = open_prepared(folder)[0]
+    case = load_training_case(prepared_cases(folder)[0])
     case.array.fill_(7)
     assert (folder / "Case-0" / "volume.npy").read_bytes() == before
 
@@ -95,7 +95,7 @@ def _pickle(path: Path) -> None:
 def test_a_damaged_prepared_file_is_named_with_what_to_do(spoil: Callable[[Path], object], folder: Path) -> None:
     spoil(folder / "Case-1" / "volume.npy")
     with pytest.raises(CaseError, match=r"volume\.npy: .*: run ssa-fast prepare again"):
-        open_prepared(folder)
+        load_training_case(prepared_cases(folder)[1])
 
 
 @pytest.mark.parametrize(
