@@ -12,8 +12,8 @@ import pytest
 from ssa_fast import files as whole_files
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import sha256
+from ssa_fast.train import folder as module
 from ssa_fast.train import patches as patches_module
-from ssa_fast.train import prepare as module
 from ssa_fast.train import prepared as prepared_module
 from ssa_fast.train.prepare import Outcome, prepare_cases
 from ssa_fast.train.prepared import PatchSettings, is_prepared, prepared_cases, read_manifest
