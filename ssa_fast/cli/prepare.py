@@ -43,7 +43,8 @@ def command(
     OUT/CASE/volume.npy is the brain's box in RAS, z-scored, float16; OUT/CASE/labels.npy its labels, 4 of older
     releases as 3. OUT/manifest.json has what each was made from and how. All that is wrong with any case is said in
     one table, with exit code 2; the other cases are done. Run it again, also after a stop at any moment: only what
-    changed, is missing or damaged is made anew. A case takes about 30 MB, its 16 patches about 200 MB.
+    changed, is missing or damaged is made anew. A case takes 9 bytes a voxel of its brain's box, its patches several
+    times that.
     """
     if not patches and (patches_per_case != PatchSettings.count or seed != PatchSettings.seed):
         raise ConfigError("--patches-per-case and --seed are about patches: give --patches too")
