@@ -11,15 +11,15 @@ import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import BackendUnavailable, CohortError
 from ssa_fast.files import write_json
-from ssa_fast.train.describe import (
+from ssa_fast.prepare.describe import (
     CaseFacts,
     DataSet,
     describe_case,
     description_to_json,
     description_to_text,
 )
-from ssa_fast.train.problems import Problem, problem_table
-from ssa_fast.train.suspects import Likeness
+from ssa_fast.prepare.problems import Problem, problem_table
+from ssa_fast.prepare.suspects import Likeness
 from ssa_fast.volume.case import find_cases
 
 __all__ = ["command"]
@@ -67,7 +67,7 @@ def command(cases: tuple[Path, ...], out: Path, figure: bool) -> None:
 
 def _drawing() -> Callable[[DataSet, Path], Path]:
     try:
-        from ssa_fast.train.describe_figure import draw_description
+        from ssa_fast.prepare.describe_figure import draw_description
     except ImportError as error:
         raise BackendUnavailable(
             f"the figure needs 'matplotlib': pip install 'ssa-fast[report]', or --no-figure ({error})"

@@ -12,9 +12,9 @@ import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.files import write_json
-from ssa_fast.train.prepare import PROBLEMS_FILE, Outcome, prepare_cases
-from ssa_fast.train.prepared import PATCHES_FOLDER, PatchSettings, read_manifest
-from ssa_fast.train.problems import Problem, problem_table, problems_to_json
+from ssa_fast.prepare.cases import PROBLEMS_FILE, Outcome, prepare_cases
+from ssa_fast.prepare.prepared import PATCHES_FOLDER, PatchSettings, read_manifest
+from ssa_fast.prepare.problems import Problem, problem_table, problems_to_json
 from ssa_fast.volume.case import find_cases
 
 __all__ = ["command"]

@@ -16,7 +16,7 @@ import click
 from ssa_fast.cli.options import FOLDER, PATH, bytes_of
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
-from ssa_fast.train.prepared import find_training_cases
+from ssa_fast.prepare.prepared import find_training_cases
 
 if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig

@@ -10,8 +10,8 @@ import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import CohortError
 from ssa_fast.files import write_json
-from ssa_fast.train.problems import Problem, problem_table, problems_to_json
-from ssa_fast.train.verify import verify_folder
+from ssa_fast.prepare.problems import Problem, problem_table, problems_to_json
+from ssa_fast.prepare.verify import verify_folder
 
 __all__ = ["command"]
 

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import LABELS
+from ssa_fast.prepare.patches import cut_box
+from ssa_fast.prepare.prepared import PreparedCase
 from ssa_fast.train.config import AugmentConfig, TrainConfig
-from ssa_fast.train.patches import cut_box
-from ssa_fast.train.prepared import PreparedCase
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
 from ssa_fast.volume.geometry import LabelArray
 from ssa_fast.volume.preprocess import crop_to_brain

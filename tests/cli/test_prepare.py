@@ -12,7 +12,7 @@ from ssa_fast.cli import describe, prepare, train, verify
 from ssa_fast.errors import BackendUnavailable, CaseError, CohortError, ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
-from ssa_fast.train.prepared import PatchSettings
+from ssa_fast.prepare.prepared import PatchSettings
 from tests.cases import write_case
 from tests.networks import tiny_config
 
@@ -118,7 +118,7 @@ def test_describe_writes_numbers_and_one_figure_and_names_what_it_cannot_read(ca
 def test_describe_without_matplotlib_says_so_before_it_reads(
     cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ssa_fast.train.describe_figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "ssa_fast.prepare.describe_figure", None)
     done = run(describe, cases, "--out", tmp_path / "d")
     assert isinstance(done.exception, BackendUnavailable)
     assert "pip install 'ssa-fast[report]', or --no-figure" in str(done.exception)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ssa_fast.errors import ConfigError
-from ssa_fast.train.lock import LOCK_FILE, folder_lock
+from ssa_fast.prepare.lock import LOCK_FILE, folder_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from ssa_fast.train.lock import folder_lock
+from ssa_fast.prepare.lock import folder_lock
 with folder_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -12,12 +12,12 @@ import pytest
 from ssa_fast import files as whole_files
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import sha256
-from ssa_fast.train import folder as module
-from ssa_fast.train import patches as patches_module
-from ssa_fast.train import prepared as prepared_module
-from ssa_fast.train.prepare import Outcome, prepare_cases
-from ssa_fast.train.prepared import PatchSettings, is_prepared, prepared_cases, read_manifest
-from ssa_fast.train.verify import verify_folder
+from ssa_fast.prepare import folder as module
+from ssa_fast.prepare import patches as patches_module
+from ssa_fast.prepare import prepared as prepared_module
+from ssa_fast.prepare.cases import Outcome, prepare_cases
+from ssa_fast.prepare.prepared import PatchSettings, is_prepared, prepared_cases, read_manifest
+from ssa_fast.prepare.verify import verify_folder
 from ssa_fast.volume.case import find_cases, read_case, read_reference
 from ssa_fast.volume.preprocess import crop_to_brain
 from tests.cases import tumor_labels, turned_affine, write_case, write_nifti

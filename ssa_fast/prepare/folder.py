@@ -16,9 +16,9 @@ import numpy.typing as npt
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import sha256, write_whole
 from ssa_fast.labels import ET, LABEL_NAMES
-from ssa_fast.train.lock import LOCK_FILE
-from ssa_fast.train.patches import remove_patches, write_patches
-from ssa_fast.train.prepared import (
+from ssa_fast.prepare.lock import LOCK_FILE
+from ssa_fast.prepare.patches import remove_patches, write_patches
+from ssa_fast.prepare.prepared import (
     LABELS_FILE,
     MANIFEST,
     PATCHES_FOLDER,
@@ -31,7 +31,7 @@ from ssa_fast.train.prepared import (
     read_manifest,
     write_manifest,
 )
-from ssa_fast.train.problems import Checked, Problem, check_case
+from ssa_fast.prepare.problems import Checked, Problem, check_case
 from ssa_fast.volume.case import CaseFiles
 from ssa_fast.volume.geometry import LabelArray, to_ras
 from ssa_fast.volume.preprocess import Brain, crop_to_brain

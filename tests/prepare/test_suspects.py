@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssa_fast.labels import MODALITIES
-from ssa_fast.train.suspects import ALIKE, Likeness, likeness, suspected_repeats, suspected_swap
+from ssa_fast.prepare.suspects import ALIKE, Likeness, likeness, suspected_repeats, suspected_swap
 from ssa_fast.volume.case import find_cases, read_case, read_reference
 from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, bounding_box
 from ssa_fast.volume.phantom import make_phantom

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssa_fast.train.describe import (
+from ssa_fast.prepare.describe import (
     CaseFacts,
     DataSet,
     describe_case,
     description_to_json,
     description_to_text,
 )
-from ssa_fast.train.suspects import Likeness, Swap
+from ssa_fast.prepare.suspects import Likeness, Swap
 from ssa_fast.volume.case import find_cases
 from tests.cases import SHAPE, brain_ellipsoid, brain_values, tumor_labels, turned_affine, write_case, write_nifti
 

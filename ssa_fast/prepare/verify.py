@@ -15,8 +15,8 @@ import numpy.typing as npt
 from ssa_fast.errors import CaseError
 from ssa_fast.files import sha256
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
-from ssa_fast.train.patches import IMAGE, LABEL, PATCH_NAME
-from ssa_fast.train.prepared import (
+from ssa_fast.prepare.patches import IMAGE, LABEL, PATCH_NAME
+from ssa_fast.prepare.prepared import (
     LABELS_FILE,
     PATCHES_FOLDER,
     VOLUME_FILE,
@@ -26,7 +26,7 @@ from ssa_fast.train.prepared import (
     prepared_cases,
     read_manifest,
 )
-from ssa_fast.train.problems import Problem, tumor_outside
+from ssa_fast.prepare.problems import Problem, tumor_outside
 
 __all__ = ["Verified", "verify_folder"]
 

@@ -14,11 +14,11 @@ import pytest
 
 from ssa_fast.errors import CaseError
 from ssa_fast.files import sha256
-from ssa_fast.train import verify as module
-from ssa_fast.train.prepare import prepare_cases
-from ssa_fast.train.prepared import PatchSettings
-from ssa_fast.train.problems import Problem
-from ssa_fast.train.verify import verify_folder
+from ssa_fast.prepare import verify as module
+from ssa_fast.prepare.cases import prepare_cases
+from ssa_fast.prepare.prepared import PatchSettings
+from ssa_fast.prepare.problems import Problem
+from ssa_fast.prepare.verify import verify_folder
 from ssa_fast.volume.case import find_cases
 from tests.cases import brain_ellipsoid, brain_values, tumor_labels, write_case, write_nifti
 

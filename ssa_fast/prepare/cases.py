@@ -10,10 +10,10 @@ from typing import Literal
 
 from ssa_fast.errors import ConfigError
 from ssa_fast.labels import ET
-from ssa_fast.train.folder import OLD_ET, FolderInWork, sha256_of
-from ssa_fast.train.lock import LOCK_FILE, folder_lock
-from ssa_fast.train.prepared import KINDS, MANIFEST, PATCHES_FOLDER, Entry, PatchSettings, SourceFile
-from ssa_fast.train.problems import Checked, Problem, check_case, reference_values
+from ssa_fast.prepare.folder import OLD_ET, FolderInWork, sha256_of
+from ssa_fast.prepare.lock import LOCK_FILE, folder_lock
+from ssa_fast.prepare.prepared import KINDS, MANIFEST, PATCHES_FOLDER, Entry, PatchSettings, SourceFile
+from ssa_fast.prepare.problems import Checked, Problem, check_case, reference_values
 from ssa_fast.volume.case import CaseFiles
 
 __all__ = ["PROBLEMS_FILE", "Outcome", "prepare_cases"]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import LABEL_NAMES, MODALITIES, REGIONS
-from ssa_fast.train.problems import Checked, Problem, check_case
-from ssa_fast.train.suspects import Likeness, Repeat, Swap, likeness, suspected_repeats, suspected_swap
+from ssa_fast.prepare.problems import Checked, Problem, check_case
+from ssa_fast.prepare.suspects import Likeness, Repeat, Swap, likeness, suspected_repeats, suspected_swap
 from ssa_fast.volume.case import CaseFiles
 from ssa_fast.volume.geometry import LabelArray, spacing_mm, to_ras
 from ssa_fast.volume.preprocess import crop_to_brain

@@ -12,10 +12,8 @@ import pytest
 import torch
 
 from ssa_fast.errors import CaseError, ConfigError
-from ssa_fast.train.config import TrainConfig
-from ssa_fast.train.dataset import draw_patch, load_training_case
-from ssa_fast.train.prepare import prepare_cases
-from ssa_fast.train.prepared import (
+from ssa_fast.prepare.cases import prepare_cases
+from ssa_fast.prepare.prepared import (
     Manifest,
     PatchSettings,
     PreparedCase,
@@ -25,6 +23,8 @@ from ssa_fast.train.prepared import (
     read_manifest,
     write_manifest,
 )
+from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.dataset import draw_patch, load_training_case
 from ssa_fast.volume.case import find_cases, read_case
 from tests.cases import write_case
 

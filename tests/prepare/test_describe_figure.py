@@ -8,10 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from ssa_fast.train.describe import CaseFacts, DataSet, Intensities
-from ssa_fast.train.describe_figure import description_figure, draw_description
-from ssa_fast.train.problems import Problem
-from ssa_fast.train.suspects import Repeat, Swap
+from ssa_fast.prepare.describe import CaseFacts, DataSet, Intensities
+from ssa_fast.prepare.describe_figure import description_figure, draw_description
+from ssa_fast.prepare.problems import Problem
+from ssa_fast.prepare.suspects import Repeat, Swap
 
 SWAP = Swap(broken=("liquor is dark",), mends=(("t2w", "t2f"),))
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ssa_fast.files import sha256, write_whole
 from ssa_fast.labels import LABELS
-from ssa_fast.train.prepared import PatchSettings
+from ssa_fast.prepare.prepared import PatchSettings
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["IMAGE", "LABEL", "PATCH_NAME", "cut_box", "cut_patches", "patch_content", "remove_patches", "write_patches"]

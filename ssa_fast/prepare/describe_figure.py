@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ssa_fast.files import write_whole
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
-from ssa_fast.train.describe import CaseFacts, DataSet
+from ssa_fast.prepare.describe import CaseFacts, DataSet
 
 __all__ = ["description_figure", "draw_description"]
 

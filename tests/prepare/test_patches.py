@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ssa_fast.files import sha256
-from ssa_fast.train.patches import cut_box, cut_patches, patch_content, remove_patches, write_patches
-from ssa_fast.train.prepared import PatchSettings
+from ssa_fast.prepare.patches import cut_box, cut_patches, patch_content, remove_patches, write_patches
+from ssa_fast.prepare.prepared import PatchSettings
 from tests.cases import brain_ellipsoid, brain_values, tumor_labels
 
 VOLUME = np.stack([brain_values(seed=seed) / 300 for seed in range(4)]).astype(np.float16)

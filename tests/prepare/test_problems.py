@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ssa_fast.labels import MODALITIES
-from ssa_fast.train.problems import (
+from ssa_fast.prepare.problems import (
     Checked,
     Problem,
     check_case,
