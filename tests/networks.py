@@ -14,13 +14,14 @@ from ssa_fast.model.unet import UNet
 from ssa_fast.volume.case import find_cases, read_case
 from tests.cases import write_case
 
-Norm = Literal["batch", "instance"]
+Norm = Literal["batch", "instance", "group"]
 Stem = Literal["none", "half"]
 
 
 def tiny_config(norm: Norm = "instance", stem: Stem = "half") -> UNetConfig:
     """Three levels of few channels."""
-    return UNetConfig(channels=(4, 6, 8), norm=norm, stem=stem)
+    channels = (8, 8, 16) if norm == "group" else (4, 6, 8)  # groups are of eight
+    return UNetConfig(channels=channels, norm=norm, stem=stem)
 
 
 def random_network(config: UNetConfig, seed: int = 0) -> UNet:

@@ -75,7 +75,7 @@ def onnx_graph(network: UNet, *, is_float16: bool) -> onnx.ModelProto:
     model = _traced(network.config)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     initializers = {initializer.name: initializer for initializer in model.graph.initializer}
-    assert initializers.keys() == weights.keys(), sorted(initializers.keys() ^ weights.keys())
+    assert weights.keys() <= initializers.keys(), sorted(weights.keys() - initializers.keys())
     casts = []
     for name, weight in weights.items():
         stored = weight.astype(np.float16) if is_float16 else weight
@@ -121,11 +121,23 @@ def _traced(config: UNetConfig) -> onnx.ModelProto:
     for value, channels in ((graph.input[0], config.modalities), (graph.output[0], config.classes)):
         batch, x, y, z = _AXES
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [batch, channels, x, y, z]))
+    _make_constants(graph, {initializer.name for initializer in graph.initializer} - stand_in.state_dict().keys())
     del graph.value_info[:]  # named by the tracer's symbols; engines infer them again
     for part in (model, graph, *graph.node):
         del part.metadata_props[:]
         part.doc_string = ""
     return model
+
+
+def _make_constants(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Turn initializers that are no weights, such as group norm's shapes, into nodes: what is trained stays alone."""
+    constants = [one for one in graph.initializer if one.name in names]
+    nodes = [helper.make_node("Constant", [], [one.name], name=f"{one.name}.constant", value=one) for one in constants]
+    for one in constants:
+        graph.initializer.remove(one)
+    nodes += [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 @contextmanager

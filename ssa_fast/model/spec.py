@@ -17,6 +17,7 @@ __all__ = ["PREPROCESSING", "PRESETS", "Layer", "ModelSpec", "UNetConfig", "gflo
 PREPROCESSING = "RAS, 1 mm, cropped to the brain (any modality != 0), z-score a modality over its non-zero voxels"
 """What `volume.preprocess` does to a case, in the words of a spec."""
 
+NORM_GROUPS = 8  # of channels that group norm takes together
 FULL_RESOLUTION_CHANNELS = 8  # of the one block that a half-resolution network has at the input's resolution
 
 
@@ -25,7 +26,7 @@ class UNetConfig:
     """The shape of a 3D U-Net: two 3x3x3 convolutions a level, pooling down, transposed convolution up."""
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)  # a level, from the finest
-    norm: Literal["batch", "instance", "none"] = "batch"  # "none": batch norm folded into biases
+    norm: Literal["batch", "instance", "group", "none"] = "batch"  # "none": batch norm folded into biases
     stem: Literal["none", "half"] = "none"  # "half": the whole U-Net at half the input's resolution
     modalities: int = 4
     classes: int = 4
@@ -33,6 +34,8 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or min(self.channels) < 1:
             raise ConfigError(f"channels need two levels or more, each of one or more, got {self.channels}")
+        if self.norm == "group" and any(count % NORM_GROUPS for count in self.channels):
+            raise ConfigError(f"group norm needs channels in multiples of {NORM_GROUPS}, got {self.channels}")
         if self.modalities < 1 or self.classes < 2:
             raise ConfigError(f"need a modality and two classes, got {self.modalities} and {self.classes}")
 

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, UNetConfig
+from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, NORM_GROUPS, UNetConfig
 
 __all__ = ["UNet", "fold_batch_norm"]
 
 
 class UNet(nn.Module):
-    """Logits of a batch: (N, C, X, Y, Z) in, (N, K, X, Y, Z) out; edges are multiples of `config.divisor`."""
+    """Logits of a batch: (N, C, X, Y, Z) in, (N, K, X, Y, Z) out; edges are multiples of `config.divisor`.
+
+    `decoded` and `logits_of` are its two halves, for what learns from coarser levels too.
+    """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -48,16 +51,25 @@ class UNet(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Logits (N, K, X, Y, Z) of windows (N, C, X, Y, Z)."""
+        return self.logits_of(self.decoded(windows)[0], windows)
+
+    def decoded(self, windows: Tensor) -> list[Tensor]:
+        """What the decoder gives at each of its levels, the finest first: (N, channels[level], X/scale, ...)."""
         x = windows if self.stem is None else self.stem(windows)  # (N, C, X, Y, Z)
         skips = []
         for level, block in enumerate(self.encoder):
             x = x if level == 0 else functional.max_pool3d(x, 2)
             x = self._run(block, level, x)  # (N, channels[level], X/2^level, ...)
             skips.append(x)
+        levels = []
         for level in reversed(range(len(self.decoder))):
             x = self._run(self.decoder[level], level, torch.cat([skips[level], self.up[level](x)], dim=1))
-        if self.full is not None:
-            x = self.full(x, windows)
+            levels.append(x)
+        return levels[::-1]
+
+    def logits_of(self, finest: Tensor, windows: Tensor) -> Tensor:
+        """Logits (N, K, X, Y, Z) from the decoder's finest level."""
+        x = finest if self.full is None else self.full(finest, windows)
         logits: Tensor = self.head(x)  # (N, K, X, Y, Z)
         return logits
 
@@ -137,6 +149,25 @@ class InstanceNorm(nn.Module):
         return torch.addcmul(shift.float().view(per_channel), x, scale.float().view(per_channel))
 
 
+class GroupNorm(nn.Module):
+    """Group norm whose weight and bias have the shape in which they are used, (1, C, 1, 1, 1).
+
+    So they keep their names in an exported graph, where torch's own are reshaped, and get others.
+    """
+
+    eps = 1e-5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return functional.group_norm(x, NORM_GROUPS, eps=self.eps) * self.weight + self.bias
+        return functional.group_norm(x, NORM_GROUPS, self.weight.flatten(), self.bias.flatten(), self.eps)
+
+
 def fold_batch_norm(network: UNet) -> UNet:
     """The same function without batch norm: each one becomes the scale and bias of the convolution before it.
 
@@ -178,4 +209,6 @@ def _conv3(inputs: int, outputs: int, norm: str) -> nn.Conv3d:
 def _norm(channels: int, norm: str) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm3d(channels)
+    if norm == "group":
+        return GroupNorm(channels)
     return InstanceNorm(channels) if norm == "instance" else nn.Identity()

@@ -15,7 +15,7 @@ from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.unet import fold_batch_norm
 from ssa_fast.volume.case import Case, find_cases, read_case
 from tests.cases import write_case
-from tests.networks import random_network, tiny_bundle, tiny_checkpoint, tiny_config
+from tests.networks import Stem, random_network, tiny_bundle, tiny_checkpoint, tiny_config
 
 
 @pytest.fixture
@@ -73,3 +73,10 @@ def test_a_network_that_differs_is_not_written(tmp_path: Path, case: Case, monke
     with pytest.raises(ParityError, match="nothing was written"):
         to_bundle.export_bundle(checkpoint, checkpoint.spec, case, tmp_path / "out" / "damaged.onnx")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stem", ["none", "half"])
+def test_a_group_norm_bundle_is_proven_too(tmp_path: Path, stem: Stem) -> None:
+    bundle = read_bundle(tiny_bundle(tmp_path, norm="group", stem=stem))
+    assert bundle.spec.network.norm == "group"
+    assert bundle.parity["label_agreement"] >= 0.999

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ssa_fast.model.unet import InstanceNorm, fold_batch_norm
+from ssa_fast.model.unet import GroupNorm, InstanceNorm, fold_batch_norm
 from tests.networks import Norm, Stem, random_network, tiny_config
 
 every_kind = pytest.mark.parametrize(
-    ("norm", "stem"), [("batch", "none"), ("batch", "half"), ("instance", "none"), ("instance", "half")]
+    ("norm", "stem"),
+    [(norm, stem) for norm in ("batch", "instance", "group") for stem in ("none", "half")],
 )
 
 
@@ -83,3 +84,12 @@ def test_folding_leaves_instance_norm_as_it_is() -> None:
     folded = fold_batch_norm(network)
     assert folded.config == network.config
     assert folded.state_dict().keys() == network.state_dict().keys()
+
+
+def test_group_norm_is_that_of_torch() -> None:
+    ours, theirs = GroupNorm(16), torch.nn.GroupNorm(8, 16)
+    for norm in (ours, theirs):
+        torch.nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+        torch.nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(2))
+    x = torch.randn(2, 16, 4, 6, 8, generator=torch.Generator().manual_seed(3)) * 7 + 3
+    torch.testing.assert_close(ours(x), theirs(x))
