@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class HeldOutScores:
     precision: Mapping[str, float]
     recall: Mapping[str, float]
     loss: float | None = None  # where patches are scored
+    cases: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # Dice of each, where they are scored whole
 
     @property
     def region_dice(self) -> float:

@@ -56,15 +56,17 @@ class CaseScorer:
 
     def score(self) -> HeldOutScores:
         """The scores of the weights as they are now. Raises what `open_scorer` does, and NumericsError for NaN."""
-        scores = []
+        scores = {}
         for files in self._held_out:
             case = read_case(files)
             labels = to_ras(self._segmenter.segment(case).labels, case.grid.affine)
-            scores.append(_scores(confusion(read_reference(files, case), np.asarray(labels, dtype=np.uint8))))
+            counts = confusion(read_reference(files, case), np.asarray(labels, dtype=np.uint8))
+            scores[files.name] = _scores(counts)
         return HeldOutScores(
-            dice=_mean(one.dice for one in scores),
-            precision=_mean(one.precision for one in scores),
-            recall=_mean(one.recall for one in scores),
+            dice=_mean(one.dice for one in scores.values()),
+            precision=_mean(one.precision for one in scores.values()),
+            recall=_mean(one.recall for one in scores.values()),
+            cases={name: one.dice for name, one in scores.items()},
         )
 
 
