@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from ssa_fast.errors import BundleError, CheckpointError
 from ssa_fast.files import sha256, write_whole
+from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 
-__all__ = ["Checkpoint", "load_checkpoint", "network_of", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "load_weights", "network_of", "save_checkpoint"]
 
 _SPEC, _FACTS = "ssa_fast.spec", "ssa_fast.facts"
 
@@ -65,6 +67,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except BundleError as error:
         raise CheckpointError(str(error)) from error
     return Checkpoint(spec=spec, tensors=tensors, facts=_facts(header[_FACTS], path), sha256=sha256(content), path=path)
+
+
+def load_weights(path: Path) -> Checkpoint:
+    """The weights to begin a run with: of a checkpoint, or of a bundle, which holds them as averaged ones and no more.
+
+    Raises CheckpointError or BundleError if the file cannot be read or is none of ours.
+    """
+    if path.suffix != ".onnx":
+        return load_checkpoint(path)
+    bundle = read_bundle(path)
+    tensors = {f"averaged.{name}": torch.from_numpy(array.astype("f4")) for name, array in bundle.weights().items()}
+    return Checkpoint(spec=bundle.spec, tensors=tensors, facts={}, sha256=bundle.sha256, path=path)
 
 
 def _facts(text: str, path: Path) -> dict[str, Any]:

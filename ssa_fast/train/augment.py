@@ -25,6 +25,9 @@ def augment(patch: Tensor, labels: Tensor, config: AugmentConfig, rng: np.random
     if not brain.any():
         return patch, labels
     channels = [_as_of_another_scanner(channel, brain, config, rng) for channel in patch]
+    if rng.random() < config.swap_modalities:
+        first, second = rng.choice(len(channels), 2, replace=False)
+        channels[first], channels[second] = channels[second], channels[first]
     if rng.random() < config.drop_modality:
         channels[int(rng.integers(len(channels)))] = torch.zeros_like(patch[0])
     return torch.stack(channels), labels
@@ -42,6 +45,8 @@ def _as_of_another_scanner(channel: Tensor, brain: Tensor, config: AugmentConfig
         channel = _blur(channel, float(rng.uniform(0.5, 1.2)))
     if rng.random() < config.thick_slices:
         channel = _thick_slices(channel, axis=int(rng.integers(3)), thickness=float(rng.uniform(2, 5)))
+    if rng.random() < config.low_resolution:
+        channel = _low_resolution(channel, zoom=float(rng.uniform(0.5, 1)))
     if rng.random() < config.noise:
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         channel = channel + torch.randn(channel.shape, generator=generator) * rng.uniform(0, 0.3)
@@ -86,3 +91,13 @@ def _thick_slices(channel: Tensor, axis: int, thickness: float) -> Tensor:
     size[axis] = max(2, round(size[axis] / thickness))
     thick = functional.interpolate(channel[None, None], size=size, mode="area")
     return functional.interpolate(thick, size=channel.shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def _low_resolution(channel: Tensor, zoom: float) -> Tensor:
+    """Every second voxel or so, `zoom` of an edge, and interpolated back: a matrix that was small from the start.
+
+    Source: SimulateLowResolutionTransform of nnU-Net, nearest down and linear (there cubic) up.
+    """
+    size = [max(2, round(edge * zoom)) for edge in channel.shape]
+    small = functional.interpolate(channel[None, None], size=size, mode="nearest-exact")
+    return functional.interpolate(small, size=channel.shape, mode="trilinear", align_corners=False)[0, 0]

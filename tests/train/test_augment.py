@@ -14,9 +14,18 @@ from ssa_fast.train.augment import augment
 from ssa_fast.train.config import AugmentConfig
 
 OFF = AugmentConfig(
-    flip=0, affine=0, noise=0, blur=0, thick_slices=0, contrast=0, gamma=0, bias_field=0, drop_modality=0
+    flip=0,
+    affine=0,
+    noise=0,
+    blur=0,
+    thick_slices=0,
+    low_resolution=0,
+    contrast=0,
+    gamma=0,
+    bias_field=0,
+    drop_modality=0,
 )
-INTENSITY = ("noise", "blur", "thick_slices", "contrast", "gamma", "bias_field")
+INTENSITY = ("noise", "blur", "thick_slices", "low_resolution", "contrast", "gamma", "bias_field")
 
 
 @pytest.fixture
@@ -56,6 +65,23 @@ def test_an_intensity_change_leaves_labels_and_the_outside_alone(patch: tuple[Te
 def test_a_dropped_modality_is_blank_and_the_others_are_not(patch: tuple[Tensor, Tensor]) -> None:
     images, _ = augment(*patch, dataclasses.replace(OFF, drop_modality=1.0), np.random.default_rng(0))
     assert sorted(bool(channel.any()) for channel in images) == [False, True, True, True]
+
+
+def test_swapped_modalities_are_two_and_keep_their_voxels(patch: tuple[Tensor, Tensor]) -> None:
+    images, labels = augment(*patch, dataclasses.replace(OFF, swap_modalities=1.0), np.random.default_rng(0))
+    moved = [not torch.equal(after, before) for after, before in zip(images, patch[0], strict=True)]
+    assert sum(moved) == 2
+    first, second = (place for place, is_moved in enumerate(moved) if is_moved)
+    assert torch.equal(images[first], patch[0][second])
+    assert torch.equal(images[second], patch[0][first])
+    assert torch.equal(labels, patch[1])
+
+
+def test_low_resolution_keeps_a_constant_and_loses_what_is_fine() -> None:
+    constant = torch.full((12, 16, 20), 3.0)
+    torch.testing.assert_close(module._low_resolution(constant, 0.5), constant)
+    fine = torch.arange(16.0).fmod(2).view(16, 1, 1).expand(16, 16, 16)
+    assert float(module._low_resolution(fine, 0.5).std()) < 0.6 * float(fine.std())
 
 
 def test_equal_seeds_give_equal_patches(patch: tuple[Tensor, Tensor]) -> None:
