@@ -52,7 +52,19 @@ _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without savin
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Arithmetic of the network.")
 @click.option("--seed", type=int, help="Of everything random.")
-@click.option("--from", "start", type=PATH, metavar="CHECKPOINT", help="Begin with the weights of another run.")
+@click.option(
+    "--from",
+    "start",
+    type=PATH,
+    metavar="CHECKPOINT|BUNDLE",
+    help="Begin with the weights of another run, or a bundle's.",
+)
+@click.option(
+    "--teacher",
+    type=PATH,
+    metavar="CHECKPOINT|BUNDLE",
+    help="Learn from this network's answers too; the recipe says how much (loss.distillation).",
+)
 @click.option(
     "--splits", type=PATH, metavar="FILE.toml", help="Folds by case names, such as data/splits/brats_ssa_15.toml."
 )
@@ -62,6 +74,7 @@ def command(
     out: Path,
     recipe: str,
     start: Path | None,
+    teacher: Path | None,
     max_memory: int | None,
     **changes: Any,
 ) -> None:
@@ -75,13 +88,14 @@ def command(
     a second a step, so an hour for 3,000 to 6,000.
     """
     try:
-        from ssa_fast.model.checkpoint import load_checkpoint
+        from ssa_fast.model.checkpoint import load_weights
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
         from ssa_fast.train.loop import train
         from ssa_fast.train.memory import fit_memory, planned_memory
         from ssa_fast.train.placement import choose_placement
         from ssa_fast.train.records import draw_history
+        from ssa_fast.train.run import Sources
         from ssa_fast.train.splits import split_cases
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
@@ -100,9 +114,11 @@ def command(
                 f"training on {len(split.training)} cases, validating on {len(split.held_out)}, {_words(config)}"
             )
             click.echo(f"{planned:.2f} GB planned, on {placement.name}")
-        begin = load_checkpoint(start) if start else None
+        sources = Sources(
+            start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None
+        )
         with _signals() as is_stopped:
-            outcome = train(config, split, out, _print_progress, begin, is_stopped)
+            outcome = train(config, split, out, _print_progress, sources, is_stopped)
     finally:
         leave_group()
     if not is_first:

@@ -31,16 +31,18 @@ class AugmentConfig:
     noise: float = 0.2
     blur: float = 0.2
     thick_slices: float = 0.2
+    low_resolution: float = 0.1
     contrast: float = 0.4
     contrast_range: tuple[float, float] = (0.7, 1.4)  # factor of the z-scores, low and high
     brightness: float = 0.2  # deviation of what is added to them beside it
     gamma: float = 0.4
     bias_field: float = 0.3
     drop_modality: float = 0.05  # chance that one of the modalities is blank
+    swap_modalities: float = 0.0  # chance that two of them change places
 
     def __post_init__(self) -> None:
         chances = [self.flip, self.affine, self.noise, self.blur, self.thick_slices, self.contrast]
-        chances += [self.gamma, self.bias_field, self.drop_modality]
+        chances += [self.low_resolution, self.gamma, self.bias_field, self.drop_modality, self.swap_modalities]
         if not all(0 <= chance <= 1 for chance in chances):
             raise ConfigError("chances of augmentation must be in [0, 1]")
         low, high = self.contrast_range
@@ -52,16 +54,20 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What is minimized: a weighted sum of soft Dice and cross-entropy."""
+    """What is minimized: a weighted sum of soft Dice and cross-entropy, and of the distance to a teacher."""
 
     dice: float = 1.0
     cross_entropy: float = 1.0
+    distillation: float = 0.0  # of the distance to the probabilities of a teacher; needs one
+    temperature: float = 2.0  # by which both networks' logits are divided for that
     class_weights: tuple[float, ...] = ()  # of cross-entropy, a label from 0 on; empty: all alike
 
     def __post_init__(self) -> None:
-        weights = (self.dice, self.cross_entropy, *self.class_weights)
+        weights = (self.dice, self.cross_entropy, self.distillation, *self.class_weights)
         if not all(0 <= weight < math.inf for weight in weights) or self.dice + self.cross_entropy == 0:
             raise ConfigError("weights of the loss must be 0 or more, and dice or cross_entropy above 0")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(f"temperature must be above 0, got {self.temperature}")
         if self.class_weights and (len(self.class_weights) != 1 + len(LABELS) or not all(self.class_weights)):
             names = " ".join(LABEL_NAMES.values())
             raise ConfigError(f"class_weights must be {1 + len(LABELS)} numbers above 0: background {names}")
@@ -88,7 +94,8 @@ class TrainConfig:
     """One training run. What is written here is saved with every checkpoint."""
 
     preset: str = "lite"
-    norm: Literal["preset", "batch", "instance"] = "preset"
+    norm: Literal["preset", "batch", "instance", "group"] = "preset"
+    reestimate: bool = False  # batch norm's statistics from whole training cases, before scores and at the end
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
     batch: int = 1
     accumulate: int = 1  # batches whose gradients are added up for one update
@@ -100,6 +107,7 @@ class TrainConfig:
     held_out: Literal["cases", "patches"] = "cases"  # scored whole, as in use, or by fixed patches, which is quicker
     held_out_patches: int = 4  # a held-out case
     loss: LossConfig = field(default_factory=LossConfig)
+    supervised_levels: int = 0  # coarser levels of the decoder that learn by heads of their own; in training alone
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 1e-3  # after warm-up
     schedule: Literal["cosine", "plateau"] = "cosine"  # falls to zero along a half cosine, or when nothing gets better
@@ -109,6 +117,8 @@ class TrainConfig:
     gradient_clip: float = 2.0  # largest norm of all gradients together; inf: whatever it is
     ema_decay: float = 0.998  # of the averaged weights, which are the ones that are kept; 0: the last ones
     tumor_share: float = 0.7  # share of patches centered on a tumor voxel
+    phantoms: int = 0  # made-up cases that are trained on beside the given ones
+    phantom_share: float = 0.1  # of the patches, where there are phantoms
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     seed: int = 42
     report_every: int = 20  # steps
@@ -131,14 +141,25 @@ class TrainConfig:
             raise ConfigError(
                 f"recomputed_levels must be 0 to {len(self.network.channels)}, got {self.recomputed_levels}"
             )
+        most = len(self.network.channels) - (1 if self.network.stem == "half" else 2)  # never the deepest level
+        if not 0 <= self.supervised_levels <= most:
+            raise ConfigError(
+                f"supervised_levels must be 0 to {most} for '{self.preset}', got {self.supervised_levels}"
+            )
+        if self.reestimate and self.network.norm != "batch":
+            raise ConfigError(
+                f"reestimate is for batch norm, '{self.preset}' has {self.network.norm} norm: take it out"
+            )
         if self.schedule == "plateau" and self.warmup_steps:
             raise ConfigError(f"schedule 'plateau' has no warm-up: set warmup_steps to 0, got {self.warmup_steps}")
         if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf and self.gradient_clip > 0):
             raise ConfigError("learning_rate and gradient_clip must be above 0, weight_decay 0 or more")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be 0 or more and below 2**63, got {self.seed}")
-        if not (0 <= self.ema_decay < 1 and 0 <= self.tumor_share <= 1):
-            raise ConfigError("ema_decay must be in [0, 1) and tumor_share in [0, 1]")
+        if not (0 <= self.ema_decay < 1 and 0 <= self.tumor_share <= 1 and 0 <= self.phantom_share <= 1):
+            raise ConfigError("ema_decay must be in [0, 1), tumor_share in [0, 1] and phantom_share in [0, 1]")
+        if not 0 <= self.phantoms <= 1000:
+            raise ConfigError(f"phantoms must be 0 to 1000, got {self.phantoms}")
 
     @property
     def network(self) -> UNetConfig:

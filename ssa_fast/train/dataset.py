@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssa_fast.errors import CaseError
-from ssa_fast.labels import LABELS
+from ssa_fast.labels import LABELS, MODALITIES
 from ssa_fast.prepare.patches import cut_box
 from ssa_fast.prepare.prepared import PreparedCase
 from ssa_fast.train.config import AugmentConfig, TrainConfig
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
-from ssa_fast.volume.geometry import LabelArray
-from ssa_fast.volume.preprocess import crop_to_brain
+from ssa_fast.volume.geometry import LabelArray, bounding_box
+from ssa_fast.volume.phantom import make_phantom
+from ssa_fast.volume.preprocess import crop_to_brain, z_score
 
-__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case"]
+__all__ = ["Patch", "TrainingCase", "draw_patch", "load_training_case", "phantom_training_case"]
 
 _KEPT_VOXELS = 20_000  # a label: enough to center patches on, without a list of 200,000
 
@@ -34,6 +36,7 @@ class TrainingCase:
     array: Tensor  # (C, X, Y, Z) float16, z-scored, zero outside the brain
     labels: Tensor  # (X, Y, Z) uint8
     voxels: Mapping[int, npt.NDArray[np.int64]]  # label -> (n, 3) places of some of its voxels
+    is_phantom: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,18 @@ def load_training_case(files: CaseFiles) -> TrainingCase:
     return _training_case(files.name, brain.array.astype(np.float16), labels)
 
 
+def phantom_training_case(seed: int, index: int) -> TrainingCase:
+    """Phantom `index` of the series that `seed` names, as a case to train on. Takes a few seconds."""
+    phantom = make_phantom(seed, index)
+    volumes = np.stack([phantom.modalities[modality] for modality in MODALITIES])  # (C, X, Y, Z)
+    box = bounding_box((volumes != 0).any(axis=0))
+    array = np.stack([np.ascontiguousarray(volume[box.slices]) for volume in volumes])
+    for channel in array:
+        z_score(channel)
+    labels = np.ascontiguousarray(phantom.labels[box.slices])
+    return dataclasses.replace(_training_case(phantom.name, array.astype(np.float16), labels), is_phantom=True)
+
+
 def _training_case(name: str, array: npt.NDArray[np.float16], labels: LabelArray) -> TrainingCase:
     rng = np.random.default_rng(0)  # which voxels are kept must not depend on the run
     voxels = {}
@@ -83,7 +98,7 @@ def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.rando
     A share of `config.tumor_share` is centered on a voxel of a label chosen evenly among those that the case
     has, so that a small necrosis is seen as often as a large oedema. The rest lie anywhere in the brain's box.
     """
-    case = cases[int(rng.integers(len(cases)))]
+    case = _draw_case(cases, config, rng)
     shape = np.array(case.labels.shape)
     if case.voxels and rng.random() < config.tumor_share:
         places = case.voxels[int(rng.choice(sorted(case.voxels)))]
@@ -101,6 +116,15 @@ def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.rando
         labels = _crop(case.labels[None], start, config.patch)[0].long()
     x, y, z = (round(place) for place in center)
     return Patch(case=case.name, center=(x, y, z), array=array, labels=labels)
+
+
+def _draw_case(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.random.Generator) -> TrainingCase:
+    """Any case; where there are phantoms beside real ones, a phantom for `config.phantom_share` of the patches."""
+    phantoms = [case for case in cases if case.is_phantom]
+    if 0 < len(phantoms) < len(cases):
+        is_made_up = rng.random() < config.phantom_share
+        cases = phantoms if is_made_up else [case for case in cases if not case.is_phantom]
+    return cases[int(rng.integers(len(cases)))]
 
 
 def _turned_patch(

@@ -18,24 +18,26 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
-from ssa_fast.model.checkpoint import Checkpoint
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
 from ssa_fast.train.config import TrainConfig
-from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case
+from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case, phantom_training_case
 from ssa_fast.train.group import Group, join_group
-from ssa_fast.train.losses import segmentation_loss
+from ssa_fast.train.losses import distillation_loss
 from ssa_fast.train.placement import Placement, choose_placement
 from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
-from ssa_fast.train.run import Run, open_run
+from ssa_fast.train.run import Run, Sources, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
+from ssa_fast.train.statistics import reestimate
+from ssa_fast.train.supervision import supervised_loss
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 
 __all__ = ["Outcome", "Progress", "train", "update"]
 
 _Batch: TypeAlias = tuple[Tensor, Tensor]  # patches (N, C, X, Y, Z) and labels (N, X, Y, Z)
+_NONE = Sources()
 _AUGMENT = 1  # the random stream of a step's augmentation, apart from that of its patches
 
 
@@ -72,7 +74,7 @@ def train(
     split: Split,
     out: Path,
     on_progress: Callable[[Progress], None],
-    start: Checkpoint | None = None,
+    sources: Sources = _NONE,
     is_stopped: Callable[[], bool] = _never,
 ) -> Outcome:
     """Train, or go on from `out/last.safetensors` if it is there.
@@ -82,10 +84,11 @@ def train(
     whole step, says so; `out/best.safetensors` is its copy at the epoch that did best on the held-out cases, so its
     scores there are those of the best of many, no estimate. An exception, KeyboardInterrupt too, may fall into the
     middle of a step: it saves nothing. Each step draws its patches from its own random stream, so a resumed run trains
-    as one that never stopped. A new run begins with the averaged weights of `start`, else with random ones.
+    as one that never stopped. A new run begins with the averaged weights of
+    `sources.start`, else with random ones, and learns from `sources.teacher` too if there is one.
 
     Raises CaseError for a case that cannot be used, held out or not, before the first step; CheckpointError if the
-    checkpoint is of another configuration (only `steps` may differ) or `start` is of another network; ConfigError for
+    checkpoint is of another configuration (only `steps` may differ) or a source does not fit it; ConfigError for
     a precision that the device does not have, without cases, or for a held-out case that the weights have seen;
     NumericsError if the loss diverges.
     """
@@ -93,7 +96,7 @@ def train(
         raise ConfigError("no case is left to train on: give more cases, or another fold")
     group = join_group()
     placement = choose_placement(config, group)
-    run = open_run(config, out, start, placement)
+    run = open_run(config, out, sources, placement)
     if group.any(run.step != int(group.agree(run.step))):
         raise CheckpointError(f"{run.path}: processes find it at different steps: --out must be one folder for all")
     run.claim(split)
@@ -101,6 +104,7 @@ def train(
     if began_at < config.steps or run.losses:
         scorer = open_scorer(run, split.held_out, placement) if group.is_first else None
         cases = [load_training_case(files) for files in split.training]
+        cases += [phantom_training_case(config.seed, index) for index in range(config.phantoms)]
         if group.is_first:  # a folder that cannot be made is known now, not at the first checkpoint
             write_info(out, config, placement)
         _train(_Watch(run=run, cases=cases, placement=placement, scorer=scorer), on_progress, is_stopped)
@@ -111,7 +115,7 @@ def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: C
     run, config, placement = watch.run, watch.run.config, watch.placement
     if run.losses and _is_due(run, config.epoch_steps):  # the run was killed while the epoch was scored
         watch.end_epoch()
-    network = placement.shared(run.network)
+    network = placement.shared(run.supervised)
     draw = functools.partial(_draw_batches, watch.cases, config, placement.group)
     with closing(prefetched(draw, run.step, config.steps, placement.prefetch_threads)) as steps:
         for batches in steps:
@@ -130,7 +134,10 @@ def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: C
 
 
 def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: Placement) -> Tensor:
-    """One update of the weights, by way of `network`, and of their average; returns the loss, on the device."""
+    """One update of the weights, by way of `network`, and of their average; returns the loss, on the device.
+
+    `network` is `run.supervised`, or what wraps it.
+    """
     config = run.config
     if run.plateau is None:
         for parameters in run.optimizer.param_groups:
@@ -141,12 +148,15 @@ def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: P
         windows = placement.send(patches, is_image=True)
         with _gradients_stay(network, here=place < len(batches)):
             with placement.autocast():
-                logits = network(windows)  # (N, K, X, Y, Z)
-            loss = segmentation_loss(logits, placement.send(labels), config.loss)
+                logits = network(windows)  # (N, K, X, Y, Z) of each supervised scale
+                wanted = run.teacher_logits(windows)
+            loss = supervised_loss(logits, placement.send(labels), config.loss)
+            if wanted is not None:
+                loss = loss + config.loss.distillation * distillation_loss(logits[0], wanted, config.loss.temperature)
             run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())
     run.scaler.unscale_(run.optimizer)
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.gradient_clip)
+    torch.nn.utils.clip_grad_norm_(run.parameters, config.gradient_clip)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     _average(run.averaged, run.network, config.ema_decay, run.step)
@@ -254,6 +264,8 @@ class _Watch:
         """The epoch's line: held-out cases are scored, the schedule hears of it, all is saved, before scoring too."""
         self.save()  # what was learned is not lost if scoring fails
         run, group = self.run, self.placement.group
+        if run.config.reestimate and group.is_first:
+            reestimate(run.averaged, self.cases, self.placement)
         scores = self.scorer.score() if self.scorer else None
         epoch = Epoch(
             epoch=len(run.epochs) + 1,

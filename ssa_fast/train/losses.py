@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ssa_fast.train.config import LossConfig
 
-__all__ = ["segmentation_loss", "soft_dice_loss"]
+__all__ = ["distillation_loss", "segmentation_loss", "soft_dice_loss"]
 
 _SMOOTHING = 1.0  # voxels: a label that is absent and not predicted costs nothing
 
@@ -42,3 +42,14 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
         overlap = 2 * (predicted * wanted).sum(1) + _SMOOTHING
         losses.append(1 - overlap / (predicted.sum(1) + wanted.sum(1) + _SMOOTHING))
     return torch.stack(losses).mean()
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """How far the probabilities of (N, K, X, Y, Z) logits are from a teacher's, both softened: the mean over voxels.
+
+    The Kullback-Leibler divergence times the square of the temperature, which keeps the gradient's size.
+    Source: Hinton, Vinyals and Dean, arXiv:1503.02531.
+    """
+    ours = functional.log_softmax(logits.float() / temperature, dim=1)
+    theirs = functional.log_softmax(teacher.float() / temperature, dim=1)
+    return (theirs.exp() * (theirs - ours)).sum(dim=1).mean() * temperature**2

@@ -10,7 +10,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
-from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 
@@ -52,7 +51,7 @@ class Placement:
         sent = array.to(self.device, non_blocking=True)
         return sent.contiguous(memory_format=self.layout) if is_image else sent
 
-    def put(self, network: UNet) -> None:
+    def put(self, network: nn.Module) -> None:
         """Move the network's weights there, in place."""
         network.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
 
@@ -62,7 +61,7 @@ class Placement:
             total = torch.cuda.get_device_properties(self.device).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, budget_bytes / total), self.device)
 
-    def shared(self, network: UNet) -> nn.Module:
+    def shared(self, network: nn.Module) -> nn.Module:
         """The network as it is trained: where there are several processes, gradients become their mean."""
         if self.group.size == 1:
             return network

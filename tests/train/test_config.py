@@ -48,6 +48,10 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"accumulate": 0}, "must be 1 or more"),
         ({"recomputed_levels": 5}, "recomputed_levels must be 0 to 4, got 5"),
         ({"held_out_patches": 0}, "must be 1 or more"),
+        ({"phantoms": -1}, "phantoms must be 0 to 1000"),
+        ({"phantom_share": 1.1}, "phantom_share in"),
+        ({"supervised_levels": 4}, "supervised_levels must be 0 to 3 for 'lite', got 4"),
+        ({"reestimate": True}, "reestimate is for batch norm, 'lite' has instance norm"),
         ({"schedule": "plateau"}, "no warm-up: set warmup_steps to 0, got 100"),
     ],
 )
@@ -78,6 +82,7 @@ def test_the_norm_of_a_preset_can_be_exchanged() -> None:
         (LossConfig, {"dice": -1.0}, "0 or more"),
         (LossConfig, {"class_weights": (1.0, 2.0)}, "must be 4 numbers above 0: background NCR ED ET"),
         (LossConfig, {"class_weights": (0.0, 1.0, 1.0, 1.0)}, "above 0"),
+        (LossConfig, {"temperature": 0.0}, "temperature must be above 0"),
         (PlateauConfig, {"factor": 1.0}, "factor in"),
         (PlateauConfig, {"patience": -1}, "0 or more"),
         (AugmentConfig, {"contrast_range": (1.2, 0.8)}, "rising"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ssa_fast.errors import CaseError
 from ssa_fast.train import dataset
 from ssa_fast.train.config import AugmentConfig, TrainConfig
-from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case
+from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case, phantom_training_case
 from ssa_fast.volume.case import find_cases
 from tests.cases import write_case
 
@@ -100,3 +100,22 @@ def test_scaling_by_two_shows_half_as_much(case: TrainingCase) -> None:
     _, near = dataset._turned_patch(case, (32, 32, 32), center, np.eye(3) / 2)
     _, plain = dataset._turned_patch(case, (32, 32, 32), center, np.eye(3))
     assert int((near > 0).sum()) == pytest.approx(8 * int((plain > 0).sum()), rel=0.05)
+
+
+def test_phantoms_have_their_share_of_the_patches(case: TrainingCase) -> None:
+    config = dataclasses.replace(TrainConfig(), phantoms=1, phantom_share=0.25)
+    phantom = dataclasses.replace(case, name="Phantom", is_phantom=True)
+    rng = np.random.default_rng(0)
+    drawn = [draw_patch([case, phantom], config, rng).case for _ in range(200)]
+    assert drawn.count("Phantom") == pytest.approx(50, abs=15)
+
+
+def test_a_phantom_is_a_case_like_a_real_one() -> None:
+    phantom = phantom_training_case(seed=3, index=0)
+    assert phantom.is_phantom
+    assert phantom.array.dtype == torch.float16
+    assert phantom.array.shape[1:] == phantom.labels.shape
+    assert set(phantom.voxels) == {1, 2, 3}
+    inside = phantom.array[0][phantom.array[0] != 0].float()
+    assert float(inside.mean()) == pytest.approx(0, abs=0.01)
+    assert float(inside.std()) == pytest.approx(1, abs=0.01)

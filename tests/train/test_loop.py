@@ -22,7 +22,7 @@ from ssa_fast.train.config import AugmentConfig, PlateauConfig, TrainConfig
 from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.loop import Progress, train
 from ssa_fast.train.records import BAD_BATCH, INFO, STATS, HeldOutScores
-from ssa_fast.train.run import BEST, LAST, Run
+from ssa_fast.train.run import BEST, LAST, Run, Sources
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
 from ssa_fast.train.validate import CaseScorer, PatchScorer
@@ -231,7 +231,7 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(cases: list[CaseF
     _run(SHORT, cases, tmp_path / "first")
     first = load_checkpoint(tmp_path / "first" / LAST)
     still = dataclasses.replace(SHORT, steps=1, learning_rate=1e-12, weight_decay=0.0)
-    train(still, Split(training=cases[:1]), tmp_path / "second", lambda progress: None, first)
+    train(still, Split(training=cases[:1]), tmp_path / "second", lambda progress: None, Sources(start=first))
     second = load_checkpoint(tmp_path / "second" / LAST)
     assert second.facts["started_from"] == first.sha256
     for name, tensor in network_of(first).state_dict().items():
@@ -253,7 +253,13 @@ def test_weights_that_have_seen_a_held_out_case_cannot_be_begun_with(cases: list
     _run(SHORT, cases, tmp_path / "first")
     first = load_checkpoint(tmp_path / "first" / LAST)
     with pytest.raises(ConfigError, match="were trained on Case-0"):
-        train(SHORT, Split(training=cases[1:], held_out=cases[:1]), tmp_path / "second", lambda progress: None, first)
+        train(
+            SHORT,
+            Split(training=cases[1:], held_out=cases[:1]),
+            tmp_path / "second",
+            lambda progress: None,
+            Sources(start=first),
+        )
 
 
 def test_a_run_that_is_gone_on_with_still_knows_what_its_first_weights_have_seen(
@@ -261,7 +267,7 @@ def test_a_run_that_is_gone_on_with_still_knows_what_its_first_weights_have_seen
 ) -> None:
     _run(SHORT, cases, tmp_path / "first")
     first = load_checkpoint(tmp_path / "first" / LAST)
-    train(SHORT, Split(training=cases[1:]), tmp_path / "second", lambda progress: None, first)
+    train(SHORT, Split(training=cases[1:]), tmp_path / "second", lambda progress: None, Sources(start=first))
     longer, split = dataclasses.replace(SHORT, steps=8), Split(training=cases[1:], held_out=cases[:1])
     with pytest.raises(ConfigError, match="were trained on Case-0"):
         train(longer, split, tmp_path / "second", lambda progress: None)
@@ -272,7 +278,7 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(
 ) -> None:
     _run(SHORT, cases, tmp_path)
     before = (tmp_path / LAST).read_bytes()
-    monkeypatch.setattr(loop, "segmentation_loss", lambda logits, labels, config: logits.sum() * float("nan"))
+    monkeypatch.setattr(loop, "supervised_loss", lambda logits, labels, config: logits[0].sum() * float("nan"))
     with pytest.raises(NumericsError, match=r"the loss is nan at step 7 \(Case-0 around voxel .*bad_batch.npz has"):
         _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
     training = [load_training_case(cases[0])]
@@ -367,7 +373,7 @@ def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
     _run(SHORT, cases, tmp_path)
     before = (tmp_path / LAST).read_bytes()
     # the loss is finite, its gradient is not: 0 * inf
-    monkeypatch.setattr(loop, "segmentation_loss", lambda logits, labels, config: (logits * 0).sum().abs().sqrt())
+    monkeypatch.setattr(loop, "supervised_loss", lambda logits, labels, config: (logits[0] * 0).sum().abs().sqrt())
     with pytest.raises(
         NumericsError, match="holds NaN or infinity at step 7: lower learning_rate; the last checkpoint"
     ):
@@ -377,7 +383,13 @@ def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
 
 def test_weights_of_another_network_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="give the same preset and norm"):
-        train(SHORT, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, tiny_checkpoint(norm="batch"))
+        train(
+            SHORT,
+            Split(training=cases[:1]),
+            tmp_path / "run",
+            lambda progress: None,
+            Sources(start=tiny_checkpoint(norm="batch")),
+        )
     assert not (tmp_path / "run").exists()
 
 

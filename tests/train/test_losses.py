@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssa_fast.train.config import LossConfig
-from ssa_fast.train.losses import segmentation_loss, soft_dice_loss
+from ssa_fast.train.losses import distillation_loss, segmentation_loss, soft_dice_loss
 
 
 def _batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,3 +62,13 @@ def test_class_weights_are_those_of_torch_and_dice_may_be_left_out() -> None:
     assert float(segmentation_loss(logits, labels, config)) == pytest.approx(float(wanted), rel=1e-6)
     alone = segmentation_loss(logits, labels, LossConfig(cross_entropy=0.0))
     assert float(alone) == pytest.approx(float(soft_dice_loss(logits.softmax(dim=1), labels)), rel=1e-6)
+
+
+def test_distillation_is_the_divergence_of_softened_probabilities() -> None:
+    logits, _ = _batch(0)
+    teacher, _ = _batch(1)
+    ours, theirs = (np.exp(array.double().numpy() / 3) for array in (logits, teacher))
+    ours, theirs = ours / ours.sum(axis=1, keepdims=True), theirs / theirs.sum(axis=1, keepdims=True)
+    wanted = 9 * (theirs * np.log(theirs / ours)).sum(axis=1).mean()
+    assert float(distillation_loss(logits, teacher, 3.0)) == pytest.approx(wanted, rel=1e-4)
+    assert float(distillation_loss(teacher, teacher, 3.0)) == pytest.approx(0, abs=1e-6)

@@ -17,7 +17,7 @@ from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.placement import Placement
-from ssa_fast.train.run import Run, open_run
+from ssa_fast.train.run import Run, Sources, open_run
 from tests.networks import tiny_config
 
 CONFIG = TrainConfig(patch=(16, 16, 16), steps=2, precision="float32")
@@ -32,7 +32,7 @@ def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _saved(folder: Path, placement: Placement = FLOAT32, scale: float = 512.0) -> Run:
     """A run of one step, in its folder."""
-    run = open_run(CONFIG, folder, None, placement)
+    run = open_run(CONFIG, folder, Sources(), placement)
     for parameter in run.network.parameters():
         parameter.grad = torch.rand_like(parameter)
     run.optimizer.step()
@@ -45,7 +45,7 @@ def _saved(folder: Path, placement: Placement = FLOAT32, scale: float = 512.0) -
 
 def test_a_run_comes_back_as_it_was_saved_in_memory_too(tmp_path: Path) -> None:
     saved = _saved(tmp_path)
-    opened = open_run(CONFIG, tmp_path, None, FLOAT32)
+    opened = open_run(CONFIG, tmp_path, Sources(), FLOAT32)
     assert opened.step == 1
     for place, values in saved.optimizer.state_dict()["state"].items():
         for key, tensor in values.items():
@@ -55,15 +55,15 @@ def test_a_run_comes_back_as_it_was_saved_in_memory_too(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_stopped_before_its_first_step_is_gone_on_with(tmp_path: Path) -> None:
-    open_run(CONFIG, tmp_path, None, FLOAT32).save()
-    assert open_run(CONFIG, tmp_path, None, FLOAT32).step == 0
+    open_run(CONFIG, tmp_path, Sources(), FLOAT32).save()
+    assert open_run(CONFIG, tmp_path, Sources(), FLOAT32).step == 0
 
 
 @pytest.mark.parametrize("earlier", [FLOAT32, FP16])
 @pytest.mark.parametrize("later", [FLOAT32, FP16])
 def test_a_run_goes_on_in_another_precision(earlier: Placement, later: Placement, tmp_path: Path) -> None:
     _saved(tmp_path, earlier)
-    scaler = open_run(CONFIG, tmp_path, None, later).scaler
+    scaler = open_run(CONFIG, tmp_path, Sources(), later).scaler
     if later is FP16:
         assert scaler.get_scale() == (512 if earlier is FP16 else 65536)
     else:
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_lacks_a_fact_is_refused(name: str, tmp_path: Path) ->
     with pytest.raises(
         CheckpointError, match=rf"last\.safetensors: tells no {name}, .* give another --out, and --from"
     ):
-        open_run(CONFIG, tmp_path, None, FLOAT32)
+        open_run(CONFIG, tmp_path, Sources(), FLOAT32)
 
 
 @pytest.mark.parametrize(
@@ -110,20 +110,20 @@ def test_a_fact_of_another_type_is_refused(name: str, value: object, tmp_path: P
     _saved(tmp_path)
     _rewrite(tmp_path, lambda facts, tensors: facts.update({name: value}))
     with pytest.raises(CheckpointError, match=r"last\.safetensors.*: .*give another --out, and --from"):
-        open_run(CONFIG, tmp_path, None, FLOAT32)
+        open_run(CONFIG, tmp_path, Sources(), FLOAT32)
 
 
 def test_a_scaler_without_its_numbers_is_refused(tmp_path: Path) -> None:
     _saved(tmp_path, FP16)
     _rewrite(tmp_path, lambda facts, tensors: facts["scaler"].pop("scale"))
     with pytest.raises(CheckpointError, match="the scaler's scale is None, wanted a number"):
-        open_run(CONFIG, tmp_path, None, FP16)
+        open_run(CONFIG, tmp_path, Sources(), FP16)
 
 
 def test_a_patch_of_one_voxel_at_the_deepest_level_is_refused(tmp_path: Path) -> None:
     edge = CONFIG.network.divisor
     with pytest.raises(ConfigError, match="leaves one voxel at the deepest level of 'lite'"):
-        open_run(dataclasses.replace(CONFIG, patch=(edge, edge, edge)), tmp_path, None, FLOAT32)
+        open_run(dataclasses.replace(CONFIG, patch=(edge, edge, edge)), tmp_path, Sources(), FLOAT32)
 
 
 def _without_optimizer(facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -144,11 +144,11 @@ def test_a_damaged_optimizer_is_refused(change: Callable[..., object], words: st
     _saved(tmp_path)
     _rewrite(tmp_path, change)
     with pytest.raises(CheckpointError, match=words):
-        open_run(CONFIG, tmp_path, None, FLOAT32)
+        open_run(CONFIG, tmp_path, Sources(), FLOAT32)
 
 
 def test_a_preset_that_has_changed_since_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _saved(tmp_path)
     monkeypatch.setitem(PRESETS, "lite", tiny_config(norm="batch"))
     with pytest.raises(CheckpointError, match="give the same preset and norm"):
-        open_run(CONFIG, tmp_path, None, FLOAT32)
+        open_run(CONFIG, tmp_path, Sources(), FLOAT32)

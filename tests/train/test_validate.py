@@ -20,7 +20,7 @@ from ssa_fast.train.dataset import Patch, draw_patch
 from ssa_fast.train.group import Group
 from ssa_fast.train.loop import train
 from ssa_fast.train.placement import choose_placement
-from ssa_fast.train.run import Run, open_run
+from ssa_fast.train.run import Run, Sources, open_run
 from ssa_fast.train.splits import Split
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 from ssa_fast.volume.case import CaseFiles, find_cases
@@ -34,7 +34,7 @@ PLACEMENT = choose_placement(CONFIG, Group())
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setitem(PRESETS, "lite", tiny_config())
-    run = open_run(CONFIG, tmp_path / "run", None, PLACEMENT)
+    run = open_run(CONFIG, tmp_path / "run", Sources(), PLACEMENT)
     torch.nn.init.normal_(run.averaged.head.bias)  # not all background
     return run
 

@@ -1,0 +1,40 @@
+"""Batch norm's statistics, taken again from what the network will be given: whole brains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ssa_fast.model.unet import UNet
+from ssa_fast.train.dataset import TrainingCase
+from ssa_fast.train.placement import Placement
+
+__all__ = ["reestimate"]
+
+
+@torch.no_grad()
+def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placement) -> None:
+    """Set the running statistics of every batch norm to their mean over whole brains, one a case, in place.
+
+    Those that training leaves are a running mean over the last patches, seen by weights that have changed since.
+    Phantoms are left out. Source: `update_bn` of stochastic weight averaging (Izmailov et al., UAI 2018).
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+        norm.train()
+    for case in cases:
+        if case.is_phantom:
+            continue
+        window = case.array.float()[None]  # (1, C, X, Y, Z)
+        padding = [size for edge in reversed(window.shape[2:]) for size in (0, -edge % network.config.divisor)]
+        with placement.autocast():
+            network(placement.send(functional.pad(window, padding), is_image=True))
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+        norm.eval()
