@@ -44,7 +44,7 @@ def nnunet_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def bench_an_update_against_nnunets(benchmark: BenchmarkFixture, preset: str, tmp_path: Path) -> None:
     """A B A B: ours in this machine's precision and layout, against float32 in contiguous layout with SGD."""
     edge = 32 if benchmark.disabled else 128
-    config = TrainConfig(preset=preset, patch=(edge, edge, edge))
+    config = TrainConfig(preset=preset, norm="preset", patch=(edge, edge, edge))
     placement = choose_placement(config, join_group())
     run = open_run(config, tmp_path, Sources(), placement)
     generator = torch.Generator().manual_seed(0)

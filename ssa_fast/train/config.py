@@ -94,7 +94,7 @@ class TrainConfig:
     """One training run. What is written here is saved with every checkpoint."""
 
     preset: str = "lite"
-    norm: Literal["preset", "batch", "instance", "group"] = "preset"
+    norm: Literal["preset", "batch", "instance", "group"] = "instance"  # "preset": that of the network as it is drawn
     reestimate: bool = False  # batch norm's statistics from whole training cases, before scores and at the end
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
     batch: int = 1
