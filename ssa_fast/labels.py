@@ -8,6 +8,7 @@ __all__ = [
     "ED",
     "ET",
     "LABELS",
+    "LABEL_COLORS",
     "LABEL_NAMES",
     "MODALITIES",
     "MODALITY_WORDS",
@@ -24,6 +25,9 @@ BACKGROUND, NCR, ED, ET = 0, 1, 2, 3
 
 LABELS = (NCR, ED, ET)
 LABEL_NAMES: Mapping[int, str] = MappingProxyType({NCR: "NCR", ED: "ED", ET: "ET"})
+
+LABEL_COLORS: Mapping[int, str] = MappingProxyType({NCR: "#D55E00", ED: "#56B4E9", ET: "#F0E442"})
+"""Of every picture: Okabe and Ito's, as far apart in grey as their set allows (luminance 0.24, 0.42, 0.76)."""
 
 REGIONS: Mapping[str, tuple[int, ...]] = MappingProxyType({"WT": (NCR, ED, ET), "TC": (NCR, ET), "ET": (ET,)})
 """Whole tumour, tumour core, enhancing tumour: unions of labels, as BraTS scores them."""

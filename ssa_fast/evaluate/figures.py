@@ -19,21 +19,20 @@ from matplotlib.patches import Patch
 
 from ssa_fast.evaluate.scores import score_volumes, voxel_ml
 from ssa_fast.files import write_whole
-from ssa_fast.labels import ED, ET, LABEL_NAMES, MODALITIES, NCR, REGIONS
+from ssa_fast.labels import ED, ET, LABEL_COLORS, LABEL_NAMES, MODALITIES, NCR, REGIONS
 from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case, same_grid
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding_box, to_ras
 from ssa_fast.volume.nifti import Volume, read_labels
+from ssa_fast.volume.slices import radiological, tumor_slice
 
-__all__ = ["draw_overlay", "overlay_figure", "radiological", "tumor_slice"]
+__all__ = ["draw_overlay", "overlay_figure"]
 
 _MODALITY_TITLES = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
 _LABEL_TITLES = {NCR: "necrotic core", ED: "oedema", ET: "enhancing tumour"}
-# Okabe and Ito's colours, as far apart in grey as their set allows (luminance 0.42, 0.76, 0.24). Drawn in this order;
-# the enhancing tumour, which matters most, is the lightest and the thickest.
-_COLORS = {ED: "#56B4E9", ET: "#F0E442", NCR: "#D55E00"}
 _Dashes: TypeAlias = tuple[float, tuple[float, ...]]  # as matplotlib takes them
 _Line: TypeAlias = tuple[float, _Dashes]  # width in points, dashes
 _SOLID: _Dashes = (0, ())
+# drawn in this order; the enhancing tumour, which matters most, is the lightest and the thickest
 _LINES: dict[int, _Line] = {ED: (1.3, _SOLID), ET: (1.8, _SOLID), NCR: (1.5, (0, (3, 1)))}
 _REFERENCE_LINE: _Line = (1.2, (0, (1, 1.2)))
 _FILL = 0.16  # opacity: what lies under it stays readable
@@ -87,22 +86,6 @@ def overlay_figure(files: CaseFiles, prediction: Path) -> Figure:
         if reference is not None:
             same_grid(reference, case.grid)
     return _draw(_overlay(case, reference, predicted))
-
-
-def tumor_slice(labels: LabelArray, brain: BoolArray) -> int:
-    """The axial slice with most foreground, of equals the middle one; of no foreground, the brain's middle slice.
-
-    Both are (X, Y, Z) in RAS axes.
-    """
-    area = np.count_nonzero(labels, axis=(0, 1))
-    best = np.flatnonzero(area == area.max() if area.any() else brain.any(axis=(0, 1)))
-    return int(best[len(best) // 2])
-
-
-def radiological(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """A (X, Y) plane of RAS axes as rows and columns of a screen: anterior up, the patient's right on the left."""
-    screen: npt.NDArray[np.generic] = plane[::-1, ::-1].T
-    return screen
 
 
 def _overlay(case: Case, reference: Volume | None, predicted: Volume) -> _Overlay:
@@ -205,11 +188,11 @@ def _draw_panel(axes: Axes, image: FloatArray, labels: LabelArray | None) -> Non
     if not labels.any():
         axes.text(0.5, 0.01, "no tumour in this slice", fontsize=10, ha="center", transform=axes.transAxes, **_TEXT)
     fill = np.zeros((*labels.shape, 4))
-    for label, color in _COLORS.items():
+    for label, color in LABEL_COLORS.items():
         fill[labels == label] = to_rgba(color, _FILL)
     axes.imshow(fill, interpolation="nearest")
     for label, line in _LINES.items():
-        _outline(axes, labels == label, line, _COLORS[label])
+        _outline(axes, labels == label, line, LABEL_COLORS[label])
 
 
 def _outline(axes: Axes, mask: BoolArray, line: _Line, color: str, *, zorder: int = 2) -> None:
@@ -246,7 +229,7 @@ def _draw_legend(figure: Figure, *, has_reference: bool) -> None:
     handles: list[Patch | Line2D] = []
     for label, name in LABEL_NAMES.items():
         width, dashes = _LINES[label]
-        patch = Patch(facecolor=to_rgba(_COLORS[label], 0.45), edgecolor=_COLORS[label], lw=width, ls=dashes)
+        patch = Patch(facecolor=to_rgba(LABEL_COLORS[label], 0.45), edgecolor=LABEL_COLORS[label], lw=width, ls=dashes)
         patch.set_label(f"{name}  {_LABEL_TITLES[label]}")
         handles.append(patch)
     if has_reference:

@@ -12,15 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ssa_fast.files import write_whole
-from ssa_fast.labels import LABEL_NAMES, MODALITIES
+from ssa_fast.labels import LABEL_COLORS, LABEL_NAMES, MODALITIES
 from ssa_fast.prepare.describe import CaseFacts, DataSet
 
 __all__ = ["description_figure", "draw_description"]
 
 _TITLES = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
 _LABEL_TITLES = {"NCR": "necrotic core", "ED": "oedema", "ET": "enhancing tumour"}
-# Okabe and Ito's colours: told apart by everybody, and in grey
-_COLORS = {"NCR": "#D55E00", "ED": "#56B4E9", "ET": "#F0E442"}
 _INK, _QUIET, _LINE, _ALARM, _PAPER = "#222222", "#666666", "#3B6EA8", "#B00020", "#FFFFFF"
 _FONT = "DejaVu Sans"  # matplotlib brings it: one picture on every machine
 _DPI = 110
@@ -78,7 +76,8 @@ def description_figure(data: DataSet) -> Figure:
 
 def _draw_tumors(axes: Axes, cases: Sequence[CaseFacts]) -> None:
     start = [0.0] * len(cases)
-    for name, color in _COLORS.items():
+    for label, color in LABEL_COLORS.items():
+        name = LABEL_NAMES[label]
         volumes = [(case.label_ml or {}).get(name, 0.0) for case in cases]
         axes.barh(range(len(cases)), volumes, 0.72, start, color=color, label=f"{name}  {_LABEL_TITLES[name]}")
         start = [low + volume for low, volume in zip(start, volumes, strict=True)]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from ssa_fast.errors import CaseError
-from ssa_fast.evaluate.figures import draw_overlay, overlay_figure, radiological, tumor_slice
+from ssa_fast.evaluate.figures import draw_overlay, overlay_figure
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import CaseFiles, find_cases
 from ssa_fast.volume.geometry import to_orientation
@@ -52,28 +52,6 @@ def panel(figure: Figure, row: str, modality: str) -> Any:
 
 def pixels(figure: Figure, row: str, modality: str, layer: int = 0) -> npt.NDArray[np.float64]:
     return np.asarray(panel(figure, row, modality).images[layer].get_array())
-
-
-def test_the_slice_has_most_tumour_and_is_the_middle_of_equals() -> None:
-    labels = np.zeros((4, 4, 6), dtype=np.uint8)
-    labels[0, 0, 1] = 3
-    labels[:2, 0, 2] = 1  # two voxels
-    labels[:2, 0, 3] = (2, 3)  # two of greater value: as many
-    labels[:2, 0, 4] = 1
-    assert tumor_slice(labels, np.ones(labels.shape, dtype=np.bool_)) == 3
-
-
-def test_without_tumour_the_slice_is_the_middle_of_the_brain_and_holds_brain() -> None:
-    brain = np.zeros((4, 4, 9), dtype=np.bool_)
-    brain[1, 1, [3, 7, 8]] = True
-    assert tumor_slice(np.zeros(brain.shape, dtype=np.uint8), brain) == 7
-
-
-def test_a_radiological_plane_has_the_patients_right_on_the_left_and_anterior_up() -> None:
-    plane = np.zeros((2, 3))  # X to the right, Y to anterior
-    plane[1, 2] = 1  # right, anterior
-    plane[0, 0] = 2  # left, posterior
-    np.testing.assert_array_equal(radiological(plane), [[1, 0], [0, 0], [0, 2]])
 
 
 def test_a_row_of_images_then_reference_then_prediction_in_the_order_of_the_modalities(
