@@ -59,7 +59,8 @@ setup(
         "openvino": ["openvino>=2025.0"],
         "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2"],  # never beside `cpu`: both own one folder
         "trt": ["tensorrt-cu13>=10.13.2,<12"],
-        "torch": ["torch>=2.10", "safetensors>=0.4.5"],  # 2.9: slow, hungry 3D convolutions under AMP
+        # torch 2.9: slow, hungry 3D convolutions under AMP; nvidia-ml-py: 0.3 MB that need nothing and tell of the GPU
+        "torch": ["torch>=2.10", "safetensors>=0.4.5", "nvidia-ml-py>=12"],
         "export": ["onnx>=1.18", "onnxscript>=0.7"],
         "report": ["matplotlib>=3.9"],
         "dev": [
