@@ -141,7 +141,7 @@ def _print_progress(progress: Progress) -> None:
     minutes = progress.seconds_left / 60
     click.echo(
         f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f}  rate {progress.learning_rate:.1e}  "
-        f"{progress.patches_per_second:.2f} patches/s  {minutes:.0f} min left"
+        f"{progress.pace.patches_per_second:.2f} patches/s  {minutes:.0f} min left"
     )
     if progress.epoch is not None:
         epoch, scores = progress.epoch, progress.epoch.held_out

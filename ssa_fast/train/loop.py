@@ -24,6 +24,7 @@ from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case, phantom_training_case
 from ssa_fast.train.group import Group, join_group
 from ssa_fast.train.losses import distillation_loss
+from ssa_fast.train.meter import Meter, Pace
 from ssa_fast.train.placement import Placement, choose_placement
 from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
@@ -49,8 +50,9 @@ class Progress:
     steps: int
     loss: float  # mean since the last report
     learning_rate: float
-    patches_per_second: float
-    seconds_left: float
+    pace: Pace  # since the last report
+    peak_memory_bytes: int  # so far: the GPU's allocations, or the process where there is none
+    seconds_left: float  # scores not counted
     epoch: Epoch | None = None  # where one has ended
 
 
@@ -107,7 +109,9 @@ def train(
         cases += [phantom_training_case(config.seed, index) for index in range(config.phantoms)]
         if group.is_first:  # a folder that cannot be made is known now, not at the first checkpoint
             write_info(out, config, placement)
-        _train(_Watch(run=run, cases=cases, placement=placement, scorer=scorer), on_progress, is_stopped)
+        with closing(Meter(config, placement)) as meter:
+            watch = _Watch(run=run, cases=cases, placement=placement, scorer=scorer, meter=meter)
+            _train(watch, on_progress, is_stopped)
     return Outcome(checkpoint=run.path, began_at=began_at, step=run.step, steps=config.steps, epochs=tuple(run.epochs))
 
 
@@ -210,29 +214,30 @@ class _Watch:
     cases: Sequence[TrainingCase]
     placement: Placement
     scorer: CaseScorer | PatchScorer | None  # in the first process, where cases are held out
+    meter: Meter
     reported: int = 0  # losses of this epoch that a report has told of
-    since: float = 0.0  # of `time.perf_counter`, when the first of the others was begun
-    epoch_since: float = 0.0  # when the epoch was begun, or gone on with
+    epoch_since: float = 0.0  # of `time.perf_counter`, when the epoch was begun, or gone on with
 
     def __post_init__(self) -> None:
         self.reported = len(self.run.losses)
-        self.since = self.epoch_since = time.perf_counter()
+        self.epoch_since = time.perf_counter()
 
     def report(self, *, is_epoch: bool) -> Progress:
         """Where the run stands; at the end of an epoch, that is scored and saved. Raises NumericsError as `check`."""
         losses = self.check()  # waits for the device: the pace is true only after it
         run, config = self.run, self.run.config
-        pace = len(losses) / (time.perf_counter() - self.since)  # steps a second
+        pace = self.meter.lap(len(losses))
         rate = float(run.optimizer.param_groups[0]["lr"])
         epoch = self.end_epoch() if is_epoch else None
-        self.reported, self.since = len(run.losses), time.perf_counter()
+        self.reported = len(run.losses)
         return Progress(
             step=run.step,
             steps=config.steps,
             loss=float(np.mean(losses)),
             learning_rate=rate,
-            patches_per_second=pace * config.batch * config.accumulate * self.placement.group.size,
-            seconds_left=(config.steps - run.step) / pace,
+            pace=pace,
+            peak_memory_bytes=peak_bytes(self.placement.device),
+            seconds_left=(config.steps - run.step) / pace.steps_per_second,
             epoch=epoch,
         )
 
@@ -263,7 +268,7 @@ class _Watch:
     def end_epoch(self) -> Epoch:
         """The epoch's line: held-out cases are scored, the schedule hears of it, all is saved, before scoring too."""
         self.save()  # what was learned is not lost if scoring fails
-        run, group = self.run, self.placement.group
+        run, group, pace = self.run, self.placement.group, self.meter.end_epoch()
         if run.config.reestimate and group.is_first:
             reestimate(run.averaged, self.cases, self.placement)
         scores = self.scorer.score() if self.scorer else None
@@ -274,6 +279,10 @@ class _Watch:
             learning_rate=float(run.optimizer.param_groups[0]["lr"]),
             seconds=time.perf_counter() - self.epoch_since,
             peak_memory_bytes=peak_bytes(self.placement.device),
+            patches_per_second=pace.patches_per_second if pace else None,
+            share_of_peak=pace.share_of_peak if pace else None,
+            gpu_utilization=pace.gpu_utilization if pace else None,
+            gpu_memory_bytes=pace.gpu_memory_bytes if pace else None,
             held_out=scores,
         )
         run.epochs.append(to_mapping(epoch))
@@ -286,4 +295,5 @@ class _Watch:
         run.best = scores.region_dice if scores is not None and is_best else run.best
         if group.is_first:
             run.save(is_best=is_best)
+        self.meter.restart()
         return epoch

@@ -20,6 +20,7 @@ from ssa_fast.measure import machine_line, peak_memory_bytes
 from ssa_fast.model.spec import gflop, parameter_count
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch
+from ssa_fast.train.peak import measured_peak
 from ssa_fast.train.placement import Placement
 
 __all__ = [
@@ -65,6 +66,10 @@ class Epoch:
     learning_rate: float  # of its last update
     seconds: float  # since it began, or since the run was gone on with
     peak_memory_bytes: int  # the GPU's allocations, or the process where there is none
+    patches_per_second: float | None = None  # as the next three without the scoring; None where nothing was left to do
+    share_of_peak: float | None = None  # of the machine's measured peak, which the network's arithmetic took
+    gpu_utilization: float | None = None  # mean share of the time, where NVML tells
+    gpu_memory_bytes: int | None = None  # the most that all programs took on the GPU, where NVML tells
     held_out: HeldOutScores | None = None
 
 
@@ -91,6 +96,7 @@ def write_info(folder: Path, config: TrainConfig, placement: Placement) -> None:
         "gflop_a_patch": round(gflop(config.network, config.patch), 1),
         "precision": str(placement.dtype).removeprefix("torch."),
         "layout": str(placement.layout).removeprefix("torch."),
+        "peak_gflop_a_second": round(measured_peak(placement.device, placement.dtype) / 1e9, 1),
         "machine": machine_line(placement.name),
     }
     write_json(folder / INFO, info)

@@ -15,7 +15,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.errors import CaseError, CheckpointError, ConfigError, NumericsError
-from ssa_fast.model.checkpoint import load_checkpoint, network_of
+from ssa_fast.model.checkpoint import load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, PlateauConfig, TrainConfig
@@ -77,7 +77,7 @@ def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[
     assert epochs[-1].held_out is not None
     assert set(epochs[-1].held_out.dice) == {"background", "NCR", "ED", "ET", "WT", "TC"}
     assert reports[-1].seconds_left == 0
-    assert all(report.patches_per_second > 0 for report in reports)
+    assert all(report.pace.patches_per_second > 0 for report in reports)
     checkpoint = load_checkpoint(tmp_path / LAST)
     assert checkpoint.spec.trained_on == "Case-0"
     assert checkpoint.facts["step"] == 6
@@ -136,7 +136,8 @@ def test_a_stopped_epoch_gets_the_line_of_an_unbroken_one(cases: list[CaseFiles]
     _run(SHORT, cases, tmp_path / "broken")
     whole, broken = (json.loads((tmp_path / name / STATS).read_text()) for name in ("whole", "broken"))
     for line in (*whole, *broken):
-        del line["seconds"], line["peak_memory_bytes"]
+        for key in ("seconds", "peak_memory_bytes", "patches_per_second", "share_of_peak"):
+            assert line.pop(key) > 0
     assert broken == whole
 
 
@@ -187,6 +188,18 @@ def test_the_rate_is_cut_when_held_out_patches_get_no_better_and_a_resumed_run_k
     assert [report.learning_rate for report in reports] == [1e-3, 1e-3, 5e-4]  # the second epoch was no better
     (report,) = _run(dataclasses.replace(config, steps=8), cases, tmp_path)
     assert report.learning_rate == 2.5e-4
+
+
+def test_a_run_goes_on_after_epochs_that_knew_nothing_of_the_machine(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _run(SHORT, cases, tmp_path)
+    old = load_checkpoint(tmp_path / LAST)
+    for epoch in old.facts["epochs"]:
+        for key in ("patches_per_second", "share_of_peak", "gpu_utilization", "gpu_memory_bytes"):
+            del epoch[key]
+    save_checkpoint(tmp_path / LAST, old)
+    _run(dataclasses.replace(SHORT, steps=8), cases, tmp_path)
+    lines = json.loads((tmp_path / STATS).read_text())
+    assert [line.get("patches_per_second", 0) > 0 for line in lines] == [False, False, True]
 
 
 def test_a_finished_run_is_not_run_again(cases: list[CaseFiles], tmp_path: Path) -> None:

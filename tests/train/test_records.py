@@ -48,6 +48,7 @@ def test_info_says_what_is_trained_and_where(tmp_path: Path) -> None:
     assert info["parameters"] == 22_580_964
     assert info["gflop_a_patch"] == 962.5
     assert info["precision"] == "float32"
+    assert info["peak_gflop_a_second"] > 0
     assert "torch" in info["machine"]
 
 
