@@ -20,7 +20,7 @@ from ssa_fast.prepare.prepared import find_training_cases
 
 if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
-    from ssa_fast.train.loop import Outcome, Progress
+    from ssa_fast.train.progress import Outcome, Progress
 
 __all__ = ["command"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -24,9 +24,10 @@ from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case, phantom_training_case
 from ssa_fast.train.group import Group, join_group
 from ssa_fast.train.losses import distillation_loss
-from ssa_fast.train.meter import Meter, Pace
+from ssa_fast.train.meter import Meter
 from ssa_fast.train.placement import Placement, choose_placement
 from ssa_fast.train.prefetch import prefetched
+from ssa_fast.train.progress import Outcome, Progress
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
 from ssa_fast.train.run import Run, Sources, open_run
 from ssa_fast.train.schedule import cosine_rate
@@ -35,36 +36,11 @@ from ssa_fast.train.statistics import reestimate
 from ssa_fast.train.supervision import supervised_loss
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 
-__all__ = ["Outcome", "Progress", "train", "update"]
+__all__ = ["train", "update"]
 
 _Batch: TypeAlias = tuple[Tensor, Tensor]  # patches (N, C, X, Y, Z) and labels (N, X, Y, Z)
 _NONE = Sources()
 _AUGMENT = 1  # the random stream of a step's augmentation, apart from that of its patches
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run stands; one of these every `report_every` steps, and one at the end of each epoch."""
-
-    step: int
-    steps: int
-    loss: float  # mean since the last report
-    learning_rate: float
-    pace: Pace  # since the last report
-    peak_memory_bytes: int  # so far: the GPU's allocations, or the process where there is none
-    seconds_left: float  # scores not counted
-    epoch: Epoch | None = None  # where one has ended
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a call of `train` ended."""
-
-    checkpoint: Path
-    began_at: int  # steps that were made before the call
-    step: int  # that the checkpoint holds; below `steps` if training was stopped
-    steps: int  # that were asked for
-    epochs: Sequence[Mapping[str, Any]]  # lines of training_stats.json
 
 
 def _never() -> bool:

@@ -20,7 +20,8 @@ from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, PlateauConfig, TrainConfig
 from ssa_fast.train.dataset import load_training_case
-from ssa_fast.train.loop import Progress, train
+from ssa_fast.train.loop import train
+from ssa_fast.train.progress import Progress
 from ssa_fast.train.records import BAD_BATCH, INFO, STATS, HeldOutScores
 from ssa_fast.train.run import BEST, LAST, Run, Sources
 from ssa_fast.train.schedule import cosine_rate
