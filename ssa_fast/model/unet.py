@@ -5,6 +5,8 @@ Source: Çiçek et al., MICCAI 2016; the shape of `reference` is the original pr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -78,7 +80,33 @@ class UNet(nn.Module):
         if level >= self.recomputed_levels or not torch.is_grad_enabled():
             y: Tensor = block(x)
             return y
-        return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
+        if torch.compiler.is_compiling():  # whose graph has the statistics' update once, whatever it recomputes
+            return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
+        return checkpoint(  # type: ignore[no-any-return]
+            block,
+            x,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing here is random
+            context_fn=self._first_and_second_run,
+        )
+
+    def _first_and_second_run(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What surrounds a block's run, and the run that makes its activations again."""
+        return nullcontext(), _statistics_stay(self)
+
+
+@contextmanager
+def _statistics_stay(network: nn.Module) -> Iterator[None]:
+    """While a batch is seen for the second time, batch norm's running statistics do not count it again."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 class DoubleConv(nn.Module):
