@@ -37,8 +37,8 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
     Probabilities are (N, K, X, Y, Z). Source: Milletari et al., 3DV 2016.
     """
     losses = []
-    for label in range(1, probabilities.shape[1]):
-        predicted, wanted = probabilities[:, label].flatten(1), (labels == label).flatten(1)  # (N, XYZ)
+    for label, one in enumerate(probabilities.unbind(1)[1:], start=1):  # a slice's gradient is as large as all
+        predicted, wanted = one.flatten(1), (labels == label).flatten(1)  # (N, XYZ)
         overlap = 2 * (predicted * wanted).sum(1) + _SMOOTHING
         losses.append(1 - overlap / (predicted.sum(1) + wanted.sum(1) + _SMOOTHING))
     return torch.stack(losses).mean()
