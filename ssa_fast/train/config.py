@@ -12,7 +12,7 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.labels import LABEL_NAMES, LABELS
 from ssa_fast.model.spec import PRESETS, UNetConfig
 
-__all__ = ["RECIPES", "AugmentConfig", "LossConfig", "PlateauConfig", "TrainConfig", "load_recipe"]
+__all__ = ["RECIPES", "AugmentConfig", "ExecutionConfig", "LossConfig", "PlateauConfig", "TrainConfig", "load_recipe"]
 
 RECIPES = ("best", "original")
 """Recipes that come with ssa-fast, as files in `train/recipes`: to be read, and copied to be changed."""
@@ -90,6 +90,21 @@ class PlateauConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """How a machine computes a network: what was measured there to be the fastest that is sound."""
+
+    precision: Literal["float32", "bf16", "fp16"]
+    layout: Literal["contiguous", "channels_last"]
+    is_compiled: bool
+    measured_on: str = ""  # date, YYYY-MM-DD
+
+    @property
+    def words(self) -> str:
+        """It in words, such as 'bf16, channels-last, compiled'."""
+        return f"{self.precision}, {self.layout.replace('_', '-')}{', compiled' if self.is_compiled else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. What is written here is saved with every checkpoint."""
 
@@ -120,6 +135,9 @@ class TrainConfig:
     phantoms: int = 0  # made-up cases that are trained on beside the given ones
     phantom_share: float = 0.1  # of the patches, where there are phantoms
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    layout: Literal["auto", "contiguous", "channels_last"] = "auto"  # of arrays in memory
+    compile: Literal["auto", "on", "off"] = "auto"  # auto: off, unless it was measured to pay
+    execution: ExecutionConfig | None = None  # what each `auto` stands for, as `--tune` measured it; none: by rule
     seed: int = 42
     report_every: int = 20  # steps
     checkpoint_every: int = 200

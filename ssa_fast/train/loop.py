@@ -20,16 +20,17 @@ from ssa_fast.config import to_mapping
 from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
+from ssa_fast.train.compiled import compile_for_training
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case, phantom_training_case
 from ssa_fast.train.group import Group, join_group
 from ssa_fast.train.losses import distillation_loss
 from ssa_fast.train.meter import Meter
-from ssa_fast.train.placement import Placement, choose_placement
+from ssa_fast.train.placement import Placement, as_begun, choose_placement
 from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.progress import Outcome, Progress
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
-from ssa_fast.train.run import Run, Sources, open_run
+from ssa_fast.train.run import LAST, Run, Sources, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
 from ssa_fast.train.statistics import reestimate
@@ -73,6 +74,7 @@ def train(
     if not split.training:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
     group = join_group()
+    config = as_begun(config, out / LAST)
     placement = choose_placement(config, group)
     run = open_run(config, out, sources, placement)
     if group.any(run.step != int(group.agree(run.step))):
@@ -95,7 +97,7 @@ def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: C
     run, config, placement = watch.run, watch.run.config, watch.placement
     if run.losses and _is_due(run, config.epoch_steps):  # the run was killed while the epoch was scored
         watch.end_epoch()
-    network = placement.shared(run.supervised)
+    network = placement.shared(compile_for_training(run.supervised, config, placement))
     draw = functools.partial(_draw_batches, watch.cases, config, placement.group)
     with closing(prefetched(draw, run.step, config.steps, placement.prefetch_threads)) as steps:
         for batches in steps:

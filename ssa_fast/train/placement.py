@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast import hardware
+from ssa_fast.config import from_mapping
 from ssa_fast.errors import ConfigError
-from ssa_fast.train.config import TrainConfig
+from ssa_fast.model.checkpoint import load_checkpoint
+from ssa_fast.train.config import ExecutionConfig, TrainConfig
 from ssa_fast.train.group import Group
 
-__all__ = ["Placement", "choose_placement"]
+__all__ = ["Placement", "as_begun", "choose_placement", "device_precisions"]
+
+Precision: TypeAlias = Literal["float32", "bf16", "fp16"]
+_DTYPES: Mapping[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last_3d}
 
 # torch 2.13 with AVX512-BF16: where the first edge at some level is 2, the weight gradient of a 3x3x3 convolution was
 # NaN or 1e37 in 4 to 100 % of the tries, for 48 to 512 channels, and for ten other shapes never. Memory is read that
@@ -28,6 +38,7 @@ class Placement:
     group: Group
     dtype: torch.dtype  # of the network's arithmetic; weights, loss and optimizer are float32
     layout: torch.memory_format
+    is_compiled: bool = False  # the network, by torch.compile
 
     @property
     def device(self) -> torch.device:
@@ -38,6 +49,14 @@ class Placement:
     def name(self) -> str:
         """The processor or GPU, in words."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else hardware.cpu().name
+
+    @property
+    def execution(self) -> ExecutionConfig:
+        """The same as a setting: what to write down, and to say."""
+        [precision] = (name for name, dtype in _DTYPES.items() if dtype == self.dtype)
+        is_contiguous = self.layout == torch.contiguous_format
+        layout: Literal["contiguous", "channels_last"] = "contiguous" if is_contiguous else "channels_last"
+        return ExecutionConfig(precision=precision, layout=layout, is_compiled=self.is_compiled)
 
     @property
     def prefetch_threads(self) -> int:
@@ -73,19 +92,46 @@ class Placement:
 
 
 def choose_placement(config: TrainConfig, group: Group) -> Placement:
-    """The group's device, in the precision of `config`.
+    """The group's device, in the precision and layout of `config`; for `auto` as measured, else by rule.
 
-    Raises ConfigError if the device does not have that precision.
+    What was measured on another device and cannot be had on this one counts as not measured. Raises ConfigError if the
+    device does not have the precision that is asked for.
     """
     device = group.device
     if device.type == "cuda":  # float32 means float32: TF32 keeps 10 bits of a factor
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-    dtype = _dtype(config, device)
-    layout = torch.contiguous_format
-    if device.type == "cpu" or dtype != torch.float32:
-        layout = torch.channels_last_3d
-    return Placement(group=group, dtype=dtype, layout=layout)
+    measured = config.execution
+    if measured is not None and measured.precision not in device_precisions(config, device):
+        measured = None
+    dtype = _DTYPES[measured.precision] if measured and config.precision == "auto" else _dtype(config, device)
+    is_best_last = device.type == "cpu" or dtype != torch.float32
+    layout = measured.layout if measured else "channels_last" if is_best_last else "contiguous"
+    if config.layout != "auto":
+        layout = config.layout
+    is_compiled = config.compile == "on" or (config.compile == "auto" and measured is not None and measured.is_compiled)
+    return Placement(group=group, dtype=dtype, layout=_LAYOUTS[layout], is_compiled=is_compiled)
+
+
+def as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
+    """`config` with what was measured when the run of a checkpoint began: so it goes on bit-equal.
+
+    Without such a file it is `config` itself. Raises CheckpointError if the file cannot be read.
+    """
+    if not checkpoint.exists():
+        return config
+    saved = load_checkpoint(checkpoint).facts.get("config")
+    table = saved.get("execution") if isinstance(saved, Mapping) else None
+    execution = from_mapping(ExecutionConfig, table, where=str(checkpoint)) if isinstance(table, Mapping) else None
+    return dataclasses.replace(config, execution=execution)
+
+
+def device_precisions(config: TrainConfig, device: torch.device) -> list[Precision]:
+    """What the device has instructions for and is not known to compute wrongly; whether they pay is another thing."""
+    if device.type == "cpu":
+        has_bf16 = hardware.cpu().has_bf16 and _is_sound_in_bf16(config)
+        return ["float32", "bf16"] if has_bf16 else ["float32"]
+    return ["float32", "bf16", "fp16"] if _has_bf16(device) else ["float32", "fp16"]
 
 
 def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
@@ -95,7 +141,7 @@ def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     if device.type == "cpu":
         if config.precision == "fp16":
             raise ConfigError("precision fp16 needs a CUDA GPU: take bf16 or float32 on a CPU")
-        is_sound = config.patch[0] > _UNSOUND_EDGE * config.network.divisor
+        is_sound = _is_sound_in_bf16(config)
         if config.precision == "bf16" and not is_sound:
             raise ConfigError(
                 f"bf16 on a CPU gives wrong gradients for a patch of {config.patch[0]} voxels along X: take float32, "
@@ -104,9 +150,17 @@ def _dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
         gains = is_sound and hardware.cpu().gains_from_bf16
         return torch.bfloat16 if config.precision == "bf16" or gains else torch.float32
     name = torch.cuda.get_device_name(device)
-    has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)  # torch claims bf16 below, and emulates it
+    has_bf16 = _has_bf16(device)
     if config.precision == "bf16" and not has_bf16:
         raise ConfigError(f"precision bf16 needs compute capability 8.0, {name} has less: take auto or float32")
     if config.precision == "auto" and hardware.has_emulated_tensor_cores(name):
         return torch.float32
     return torch.bfloat16 if has_bf16 and config.precision != "fp16" else torch.float16
+
+
+def _is_sound_in_bf16(config: TrainConfig) -> bool:
+    return config.patch[0] > _UNSOUND_EDGE * config.network.divisor
+
+
+def _has_bf16(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)  # torch claims bf16 below, and emulates it

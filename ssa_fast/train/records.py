@@ -97,6 +97,7 @@ def write_info(folder: Path, config: TrainConfig, placement: Placement) -> None:
         "precision": str(placement.dtype).removeprefix("torch."),
         "layout": str(placement.layout).removeprefix("torch."),
         "peak_gflop_a_second": round(measured_peak(placement.device, placement.dtype) / 1e9, 1),
+        "compiled": placement.is_compiled,
         "machine": machine_line(placement.name),
     }
     write_json(folder / INFO, info)

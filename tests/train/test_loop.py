@@ -18,7 +18,7 @@ from ssa_fast.errors import CaseError, CheckpointError, ConfigError, NumericsErr
 from ssa_fast.model.checkpoint import load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
-from ssa_fast.train.config import AugmentConfig, PlateauConfig, TrainConfig
+from ssa_fast.train.config import AugmentConfig, ExecutionConfig, PlateauConfig, TrainConfig
 from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.loop import train
 from ssa_fast.train.progress import Progress
@@ -106,6 +106,33 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(cases: list[CaseFiles], t
     assert whole.tensors.keys() == broken.tensors.keys()
     for name, tensor in whole.tensors.items():
         assert torch.equal(broken.tensors[name], tensor), name
+
+
+def test_a_run_goes_on_in_the_way_that_it_began_to_compute(cases: list[CaseFiles], tmp_path: Path) -> None:
+    contiguous = ExecutionConfig(precision="float32", layout="contiguous", is_compiled=False)
+    config = dataclasses.replace(SHORT, execution=contiguous)
+    _run(config, cases, tmp_path / "whole")
+    stops = iter([False, False, True])
+    train(config, _split(cases), tmp_path / "broken", lambda _: None, is_stopped=lambda: next(stops))
+    _run(SHORT, cases, tmp_path / "broken")  # the cache is gone, say
+    whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
+    assert broken.facts["config"] == whole.facts["config"]
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(broken.tensors[name], tensor), name
+    assert json.loads((tmp_path / "broken" / INFO).read_text())["layout"] == "contiguous_format"
+
+
+def test_a_checkpoint_from_before_ways_were_measured_is_gone_on_with(cases: list[CaseFiles], tmp_path: Path) -> None:
+    stops = iter([False, False, True])
+    train(SHORT, _split(cases), tmp_path, lambda _: None, is_stopped=lambda: next(stops))
+    checkpoint = load_checkpoint(tmp_path / LAST)
+    config = dict(checkpoint.facts["config"])
+    for name in ("layout", "compile", "execution"):
+        del config[name]
+    save_checkpoint(tmp_path / LAST, dataclasses.replace(checkpoint, facts={**checkpoint.facts, "config": config}))
+    measured = ExecutionConfig(precision="float32", layout="contiguous", is_compiled=False)
+    _run(dataclasses.replace(SHORT, execution=measured), cases, tmp_path)
+    assert load_checkpoint(tmp_path / LAST).facts["config"]["execution"] is None
 
 
 def test_an_exception_in_the_middle_of_a_step_saves_no_half_of_it(cases: list[CaseFiles], tmp_path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
-from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.config import ExecutionConfig, TrainConfig
 from ssa_fast.train.group import Group, join_group
-from ssa_fast.train.placement import choose_placement
+from ssa_fast.train.placement import as_begun, choose_placement
 
 
 def _gpu(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
@@ -73,3 +74,24 @@ def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not torch.backends.cuda.matmul.allow_tf32
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+MEASURED = ExecutionConfig(precision="fp16", layout="contiguous", is_compiled=True, measured_on="2026-01-31")
+
+
+def test_what_was_measured_goes_before_the_rules_and_what_is_asked_before_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    _gpu(monkeypatch, "NVIDIA GeForce GTX 1650", (7, 5))
+    config = TrainConfig(execution=MEASURED)
+    assert choose_placement(config, join_group()).execution == dataclasses.replace(MEASURED, measured_on="")
+    asked = dataclasses.replace(config, precision="float32", layout="channels_last", compile="off")
+    assert choose_placement(asked, join_group()).execution.words == "float32, channels-last"
+
+
+def test_what_was_measured_elsewhere_and_cannot_be_had_here_counts_as_not_measured() -> None:
+    config = TrainConfig(execution=MEASURED, patch=(16, 32, 32))  # fp16 on a CPU
+    assert choose_placement(config, Group()) == choose_placement(dataclasses.replace(config, execution=None), Group())
+
+
+def test_without_a_checkpoint_nothing_was_begun(tmp_path: Path) -> None:
+    config = TrainConfig(execution=MEASURED)
+    assert as_begun(config, tmp_path / "last.safetensors") is config
