@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Cpu", "cpu", "has_emulated_tensor_cores", "has_nvidia_driver", "usable_memory_bytes"]
+__all__ = [
+    "Cpu",
+    "cpu",
+    "has_emulated_tensor_cores",
+    "has_nvidia_driver",
+    "nvidia_driver_version",
+    "usable_memory_bytes",
+]
 
 _EMULATED = (
     *("1660", "1650", "1630", "T400", "T500", "T550", "T600", "MX550", "MX450"),
@@ -83,6 +91,16 @@ def has_nvidia_driver() -> bool:
     if platform.system() == "Windows":
         return Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll").exists()
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()  # the second: under WSL
+
+
+def nvidia_driver_version() -> str:
+    """The driver's version, such as 550.54.14, where Linux tells it; else "unknown"."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "unknown"
+    found = re.search(r"\b[0-9]+\.[0-9]+(\.[0-9]+)?\b", text)
+    return found[0] if found else "unknown"
 
 
 def has_emulated_tensor_cores(gpu_name: str) -> bool:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ssa_fast.hardware import Cpu, cpu, has_emulated_tensor_cores, has_nvidia_driver, usable_memory_bytes
+from ssa_fast.hardware import (
+    Cpu,
+    cpu,
+    has_emulated_tensor_cores,
+    has_nvidia_driver,
+    nvidia_driver_version,
+    usable_memory_bytes,
+)
 
 CPUINFO_X86 = """\
 processor\t: 0
@@ -137,6 +144,20 @@ def test_a_driver_is_known_by_its_file(path: str, monkeypatch: pytest.MonkeyPatc
     assert has_nvidia_driver()
     monkeypatch.setattr(Path, "exists", lambda self: False)
     assert not has_nvidia_driver()
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\n", "550.54.14"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  590.44  Release Build\n", "590.44"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_a_driver_tells_its_version(text: str | None, version: str, machine: Machine) -> None:
+    machine({} if text is None else {"/proc/driver/nvidia/version": text})
+    assert nvidia_driver_version() == version
 
 
 def test_a_machine_without_proc_tells_its_physical_memory_or_none(

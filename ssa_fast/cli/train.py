@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ssa_fast.cli.options import FOLDER, PATH, bytes_of
+from ssa_fast.cli.tuning import tuned
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.prepare.prepared import find_training_cases
 
 if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
+    from ssa_fast.train.group import Group
     from ssa_fast.train.progress import Outcome, Progress
 
 __all__ = ["command"]
@@ -51,6 +54,7 @@ _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without savin
     help="Such as 3.41GB: recompute activations and split batches to keep to it.",
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16", "fp16"]), help="Arithmetic of the network.")
+@click.option("--tune", is_flag=True, help="Measure first how to compute fastest here; later runs take it up.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option(
     "--from",
@@ -73,9 +77,8 @@ def command(
     cases: tuple[Path, ...],
     out: Path,
     recipe: str,
-    start: Path | None,
-    teacher: Path | None,
     max_memory: int | None,
+    tune: bool,
     **changes: Any,
 ) -> None:
     """Train on CASES, a fold held out where one is named, and keep OUT/last.safetensors.
@@ -92,22 +95,23 @@ def command(
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
         from ssa_fast.train.loop import train
-        from ssa_fast.train.memory import fit_memory, planned_memory
+        from ssa_fast.train.memory import planned_memory
         from ssa_fast.train.placement import choose_placement
         from ssa_fast.train.records import draw_history
-        from ssa_fast.train.run import Sources
+        from ssa_fast.train.run import LAST, Sources
         from ssa_fast.train.splits import split_cases
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
-    splits, fold = changes.pop("splits"), changes.pop("fold")
+    splits, fold, start, teacher = (changes.pop(name) for name in ("splits", "fold", "start", "teacher"))
     config = override(load_recipe(recipe), **changes)
     split = split_cases(find_training_cases(cases), splits, fold)
     try:
-        placement = choose_placement(config, join_group())
-        is_first = placement.group.is_first  # of the processes that torchrun began; the others say nothing
-        if max_memory is not None:
-            config = fit_memory(config, value_bytes=placement.dtype.itemsize, budget_bytes=max_memory)
-            placement.cap(max_memory)
+        group = join_group()
+        is_first = group.is_first  # of the processes that torchrun began; the others say nothing
+        fitted = _fitted(config, max_memory, group)
+        config = dataclasses.replace(config, execution=tuned(fitted, out / LAST, group, is_asked=tune))
+        config = _fitted(config, max_memory, group)
+        placement = choose_placement(config, group)
         if is_first:
             planned = planned_memory(config, placement.dtype.itemsize).peak / 1e9
             click.echo(
@@ -129,6 +133,18 @@ def command(
         except BackendUnavailable as error:  # training is done all the same
             click.echo(str(error), err=True)
     _print_outcome(outcome, config.preset)
+
+
+def _fitted(config: TrainConfig, max_memory: int | None, group: Group) -> TrainConfig:
+    """The same training within `max_memory`; a GPU gives no more from now on."""
+    from ssa_fast.train.memory import fit_memory
+    from ssa_fast.train.placement import choose_placement
+
+    if max_memory is None:
+        return config
+    placement = choose_placement(config, group)
+    placement.cap(max_memory)
+    return fit_memory(config, value_bytes=placement.dtype.itemsize, budget_bytes=max_memory)
 
 
 def _words(config: TrainConfig) -> str:

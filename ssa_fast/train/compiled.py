@@ -9,7 +9,6 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.placement import Placement
 
@@ -18,7 +17,7 @@ __all__ = ["compile_for_training", "compiled_or_reason"]
 _log = logging.getLogger(__name__)
 
 
-def compile_for_training(network: UNet, config: TrainConfig, placement: Placement) -> nn.Module:
+def compile_for_training(network: nn.Module, config: TrainConfig, placement: Placement) -> nn.Module:
     """What trains the network: compiled if the placement says so, else the network itself.
 
     Where torch.compile fails it is the network itself in every process, and one line on the log says why.
@@ -32,7 +31,7 @@ def compile_for_training(network: UNet, config: TrainConfig, placement: Placemen
     return compiled
 
 
-def compiled_or_reason(network: UNet, config: TrainConfig, placement: Placement) -> tuple[nn.Module, str]:
+def compiled_or_reason(network: nn.Module, config: TrainConfig, placement: Placement) -> tuple[nn.Module, str]:
     """A compiled module that shares the network's weights, and "": or the network, and why it cannot be compiled.
 
     It is tried at once, forward and back on a blank batch, for torch compiles when it must run. The network is left as

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.cli import train as module
+from ssa_fast.cli import tuning
 from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
 from ssa_fast.errors import BudgetError, CaseError
@@ -31,8 +32,9 @@ precision = "float32"
 
 
 @pytest.fixture(autouse=True)
-def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _tiny_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setattr(tuning, "cache_folder", lambda: tmp_path / "cache")  # what was measured here is not asked
 
 
 @pytest.fixture(scope="module")
