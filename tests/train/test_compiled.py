@@ -16,7 +16,7 @@ from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.loop import update
 from ssa_fast.train.placement import choose_placement
-from ssa_fast.train.run import open_run
+from ssa_fast.train.run import Sources, open_run
 
 CONFIG = TrainConfig(patch=(16, 16, 16), accumulate=2, precision="float32", recomputed_levels=1, warmup_steps=0)
 COMPILED = dataclasses.replace(CONFIG, compile="on")
@@ -35,9 +35,9 @@ class _Uncompilable(nn.Module):
 def _losses(config: TrainConfig, folder: Path) -> tuple[list[float], list[str]]:
     """Of four updates, and the names in the checkpoint's network."""
     placement = choose_placement(config, Group())
-    run = open_run(config, folder, None, placement)
-    network = compile_for_training(run.network, config, placement)
-    assert (network is run.network) == (config.compile != "on")
+    run = open_run(config, folder, Sources(), placement)
+    network = compile_for_training(run.supervised, config, placement)
+    assert (network is run.supervised) == (config.compile != "on")
     generator = torch.Generator().manual_seed(0)
     patches, labels = torch.randn(2, 1, 4, 16, 16, 16, generator=generator), torch.ones(1, 16, 16, 16, dtype=torch.long)
     losses = [float(update(run, network, [(patch, labels) for patch in patches], placement)) for _ in range(4)]
@@ -58,7 +58,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is_and_one_line_says_so(
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda *_, **__: _Uncompilable())
     placement = choose_placement(COMPILED, Group())
-    network = open_run(COMPILED, tmp_path, None, placement).network
+    network = open_run(COMPILED, tmp_path, Sources(), placement).network
     assert compile_for_training(network, COMPILED, placement) is network
     assert caplog.messages == ["the network is not compiled: Unsupported: no such operator"]
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is_and_one_line_says_so(
 def test_the_trial_run_leaves_the_network_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda network, **_: nn.Sequential(network))
     placement = choose_placement(COMPILED, Group())
-    network = open_run(COMPILED, tmp_path, None, placement).network
+    network = open_run(COMPILED, tmp_path, Sources(), placement).network
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert compile_for_training(network, COMPILED, placement) is not network
     for name, tensor in network.state_dict().items():

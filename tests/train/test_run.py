@@ -149,6 +149,6 @@ def test_a_damaged_optimizer_is_refused(change: Callable[..., object], words: st
 
 def test_a_preset_that_has_changed_since_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _saved(tmp_path)
-    monkeypatch.setitem(PRESETS, "lite", tiny_config(norm="batch"))
+    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
     with pytest.raises(CheckpointError, match="give the same preset and norm"):
         open_run(CONFIG, tmp_path, Sources(), FLOAT32)
