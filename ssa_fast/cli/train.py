@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ssa_fast.cli.options import FOLDER, PATH, bytes_of
+from ssa_fast.cli.progress import progress_display
 from ssa_fast.cli.tuning import tuned
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
@@ -23,7 +24,7 @@ from ssa_fast.prepare.prepared import find_training_cases
 if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
     from ssa_fast.train.group import Group
-    from ssa_fast.train.progress import Outcome, Progress
+    from ssa_fast.train.progress import Outcome
 
 __all__ = ["command"]
 
@@ -121,8 +122,8 @@ def command(
         sources = Sources(
             start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None
         )
-        with _signals() as is_stopped:
-            outcome = train(config, split, out, _print_progress, sources, is_stopped)
+        with progress_display() as display, _signals() as is_stopped:
+            outcome = train(config, split, out, display, sources, is_stopped)
     finally:
         leave_group()
     if not is_first:
@@ -153,22 +154,6 @@ def _words(config: TrainConfig) -> str:
     return f"network {config.preset}, {batches}{config.batch} patches an update{levels}"
 
 
-def _print_progress(progress: Progress) -> None:
-    minutes = progress.seconds_left / 60
-    click.echo(
-        f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f}  rate {progress.learning_rate:.1e}  "
-        f"{progress.pace.patches_per_second:.2f} patches/s  {minutes:.0f} min left"
-    )
-    if progress.epoch is not None:
-        epoch, scores = progress.epoch, progress.epoch.held_out
-        loss = f"loss {epoch.loss:.3f}" + (
-            f", held out {scores.loss:.3f}" if scores and scores.loss is not None else ""
-        )
-        dice = "; Dice " + "  ".join(f"{name} {value:.3f}" for name, value in scores.dice.items()) if scores else ""
-        memory = f"{epoch.peak_memory_bytes / 1e9:.2f} GB"
-        click.echo(f"epoch {epoch.epoch}: {loss}{dice}; {epoch.seconds:.0f} s, at most {memory}")
-
-
 def _print_outcome(outcome: Outcome, preset: str) -> None:
     path = outcome.checkpoint
     if outcome.step < outcome.steps:
@@ -191,7 +176,8 @@ def _signals() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if not asked_at:
-            os.write(2, _STOPPING)  # not click.echo: the signal may have come while it was printing
+            # not click.echo: the signal may have come while it was printing; on a terminal, behind the bar and a ^C
+            os.write(2, b"\n" + _STOPPING if os.isatty(2) else _STOPPING)
         elif number == signal.SIGINT and time.monotonic() - asked_at[0] >= _PATIENCE_S:
             raise KeyboardInterrupt
         asked_at.append(time.monotonic())

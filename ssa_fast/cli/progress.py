@@ -1,0 +1,105 @@
+"""What a training run says on the terminal: one line that is rewritten, or in a log file line after line."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from ssa_fast.train.progress import Progress
+    from ssa_fast.train.records import Epoch
+
+__all__ = ["progress_display"]
+
+_BAR = 10  # characters
+
+
+@contextmanager
+def progress_display(stream: TextIO | None = None) -> Iterator[Callable[[Progress], None]]:
+    """Shows what it is called with on `stream`, or else standard output: a bar where that is a terminal, else lines."""
+    stream = sys.stdout if stream is None else stream
+    if not stream.isatty():
+        yield functools.partial(_write_lines, stream)
+        return
+    bar = _Bar(stream)
+    try:
+        yield bar.show
+    finally:
+        bar.close()
+
+
+def _write_lines(stream: TextIO, progress: Progress) -> None:
+    click.echo(f"step {progress.step}/{progress.steps}  {_words(progress)}", file=stream)
+    if progress.epoch is not None:
+        click.echo(_epoch_line(progress.epoch), file=stream)
+
+
+class _Bar:
+    """One line, the last of the terminal; the lines of epochs stand above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown = ""
+
+    def show(self, progress: Progress) -> None:
+        """Bring the line up to date, and put above it the epoch that has ended."""
+        if progress.epoch is not None:
+            self._rewrite("")
+            click.echo(f"\r{_epoch_line(progress.epoch)}", file=self._stream)
+        done = _BAR * progress.step // progress.steps
+        place = f"{progress.step}/{progress.steps}"
+        self._rewrite(f"[{'#' * done}{'-' * (_BAR - done)}] {place}  {_words(progress)}")
+
+    def close(self) -> None:
+        """Leave the bar as it is; what comes next begins a line."""
+        if self._shown:
+            click.echo(file=self._stream)
+            self._shown = ""
+
+    def _rewrite(self, line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1  # in the last column some terminals begin a new line
+        line = line[:width]
+        # blanks over what was longer: an escape sequence for it is not known to every terminal
+        click.echo("\r" + line.ljust(min(width, len(self._shown))), nl=False, file=self._stream)
+        self._shown = line
+
+
+def _words(progress: Progress) -> str:
+    pace = progress.pace
+    # what matters most is first: a narrow terminal cuts off the rest
+    words = [f"loss {progress.loss:.3f}", f"{pace.patches_per_second:.2f} patches/s", _time_left(progress.seconds_left)]
+    if pace.share_of_peak is not None:
+        words.append(f"{pace.share_of_peak:.0%} of peak")
+    words.extend(_gpu_words(pace.gpu_utilization, pace.gpu_memory_bytes))
+    words += [f"{progress.peak_memory_bytes / 1e9:.2f} GB", f"rate {progress.learning_rate:.1e}"]
+    return "  ".join(words)
+
+
+def _gpu_words(utilization: float | None, memory_bytes: int | None) -> list[str]:
+    if utilization is None or memory_bytes is None:
+        return []
+    return [f"GPU {utilization:.0%} busy, {memory_bytes / 1e9:.2f} GB in use"]
+
+
+def _time_left(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min left" if minutes >= 60 else f"{minutes} min left"
+
+
+def _epoch_line(epoch: Epoch) -> str:
+    scores = epoch.held_out
+    loss = f"loss {epoch.loss:.3f}" + (f", held out {scores.loss:.3f}" if scores and scores.loss is not None else "")
+    parts = [f"epoch {epoch.epoch}: {loss}"]
+    if scores:
+        parts.append("Dice " + "  ".join(f"{name} {value:.3f}" for name, value in scores.dice.items()))
+    parts.append(f"{epoch.seconds:.0f} s, at most {epoch.peak_memory_bytes / 1e9:.2f} GB")
+    if epoch.share_of_peak is not None:
+        parts.append(f"{epoch.share_of_peak:.0%} of peak")
+    parts.extend(_gpu_words(epoch.gpu_utilization, epoch.gpu_memory_bytes))
+    return "; ".join(parts)
