@@ -217,6 +217,7 @@ class _Watch:
             peak_memory_bytes=peak_bytes(self.placement.device),
             seconds_left=(config.steps - run.step) / pace.steps_per_second,
             epoch=epoch,
+            overlay=self.scorer.overlay if is_epoch and self.scorer else None,
         )
 
     def check(self) -> list[float]:

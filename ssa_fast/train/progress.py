@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssa_fast.train.meter import Pace
+from ssa_fast.train.overlay import RgbArray
 from ssa_fast.train.records import Epoch
 
 __all__ = ["Outcome", "Progress"]
@@ -25,6 +26,7 @@ class Progress:
     peak_memory_bytes: int  # so far: the GPU's allocations, or the process where there is none
     seconds_left: float  # scores not counted
     epoch: Epoch | None = None  # where one has ended
+    overlay: RgbArray | None = None  # then, where cases are held out: a slice of the first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ import torch
 
 from ssa_fast.backends.pytorch import PytorchBackend
 from ssa_fast.infer.segmenter import Segmenter
-from ssa_fast.labels import BACKGROUND
+from ssa_fast.labels import BACKGROUND, MODALITIES
 from ssa_fast.metrics.overlap import TARGETS, confusion, overlap_of
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case
 from ssa_fast.train.losses import segmentation_loss
+from ssa_fast.train.overlay import OVERLAY_MODALITY, RgbArray, overlay
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.records import HeldOutScores
 from ssa_fast.train.run import Run
@@ -25,6 +26,7 @@ from ssa_fast.volume.preprocess import crop_to_brain
 
 __all__ = ["CaseScorer", "PatchScorer", "open_scorer"]
 
+_SHOWN = MODALITIES.index(OVERLAY_MODALITY)
 _SCORED: Mapping[str, tuple[int, ...]] = {"background": (BACKGROUND,), **TARGETS}
 
 
@@ -49,6 +51,7 @@ class CaseScorer:
         spec = ModelSpec(name=run.config.preset, network=run.config.network, window=run.config.patch)
         self._segmenter = Segmenter(PytorchBackend(run.averaged, spec, placement.device, "float32"))
         self._held_out = held_out
+        self.overlay: RgbArray | None = None  # of the first case, as it was last segmented
         for files in held_out:
             case = read_case(files)
             read_reference(files, case)
@@ -56,12 +59,15 @@ class CaseScorer:
 
     def score(self) -> HeldOutScores:
         """The scores of the weights as they are now. Raises what `open_scorer` does, and NumericsError for NaN."""
-        scores = {}
+        scores: dict[str, HeldOutScores] = {}
         for files in self._held_out:
             case = read_case(files)
-            labels = to_ras(self._segmenter.segment(case).labels, case.grid.affine)
-            counts = confusion(read_reference(files, case), np.asarray(labels, dtype=np.uint8))
-            scores[files.name] = _scores(counts)
+            labels = np.asarray(to_ras(self._segmenter.segment(case).labels, case.grid.affine), dtype=np.uint8)
+            reference = read_reference(files, case)
+            if not scores:
+                shown = case.volumes[_SHOWN]
+                self.overlay = overlay(to_ras(shown.array, shown.affine), reference, labels)
+            scores[files.name] = _scores(confusion(reference, labels))
         return HeldOutScores(
             dice=_mean(one.dice for one in scores.values()),
             precision=_mean(one.precision for one in scores.values()),
@@ -76,6 +82,7 @@ class PatchScorer:
     def __init__(self, run: Run, held_out: Sequence[CaseFiles], placement: Placement) -> None:
         self._run, self._placement = run, placement
         self._cases: list[TrainingCase] = [load_training_case(files) for files in held_out]
+        self.overlay: RgbArray | None = None  # of the first patch, as it was last segmented
         unturned = dataclasses.replace(run.config.augment, affine=0.0)
         self._config = dataclasses.replace(run.config, augment=unturned)
 
@@ -93,7 +100,10 @@ class PatchScorer:
                     logits = self._run.averaged(windows)  # (1, K, X, Y, Z)
                 losses.append(float(segmentation_loss(logits, labels, self._config.loss)))
                 predicted = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
-                counts += confusion(patch.labels.numpy().astype(np.uint8), predicted)
+                reference = patch.labels.numpy().astype(np.uint8)
+                if not counts.any():
+                    self.overlay = overlay(patch.array[_SHOWN].numpy(), reference, predicted)
+                counts += confusion(reference, predicted)
         return dataclasses.replace(_scores(counts), loss=float(np.mean(losses)))
 
 

@@ -77,6 +77,7 @@ def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[
     assert epochs[-1] is not None
     assert epochs[-1].held_out is not None
     assert set(epochs[-1].held_out.dice) == {"background", "NCR", "ED", "ET", "WT", "TC"}
+    assert [report.overlay is not None for report in reports] == [False, True, True]
     assert reports[-1].seconds_left == 0
     assert all(report.pace.patches_per_second > 0 for report in reports)
     checkpoint = load_checkpoint(tmp_path / LAST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import nibabel
 import numpy as np
@@ -107,6 +108,23 @@ def test_scores_do_not_depend_on_the_axes_of_the_files(run: Run, tmp_path: Path)
     assert CaseScorer(run, [turned], PLACEMENT).score().dice == pytest.approx(
         CaseScorer(run, [plain], PLACEMENT).score().dice
     )
+
+
+@pytest.mark.parametrize("held_out", ["cases", "patches"])
+def test_scoring_leaves_an_overlay_of_the_first_held_out_case(
+    held_out: Literal["cases", "patches"], run: Run, tmp_path: Path
+) -> None:
+    run.config = dataclasses.replace(CONFIG, held_out=held_out, held_out_patches=2)
+    cases = [_case(tmp_path), _case(tmp_path, "Case-1", seed=1)]
+    alone, both = (open_scorer(run, held_out, PLACEMENT) for held_out in (cases[:1], cases))
+    assert alone is not None
+    assert both is not None
+    assert both.overlay is None
+    alone.score()
+    both.score()
+    assert both.overlay is not None
+    assert both.overlay.any()
+    np.testing.assert_array_equal(both.overlay, alone.overlay)
 
 
 def test_no_held_out_case_means_no_scorer(run: Run) -> None:
