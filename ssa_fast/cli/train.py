@@ -6,7 +6,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,11 +25,26 @@ if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
     from ssa_fast.train.group import Group
     from ssa_fast.train.progress import Outcome
+    from ssa_fast.train.splits import Split
 
 __all__ = ["command"]
 
 _PATIENCE_S = 1.0  # a wrapper such as `timeout` may send one signal twice
 _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without saving\n"
+
+
+EVERY_FOLD = -1
+
+
+def _fold(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    """The number of a fold, or EVERY_FOLD for `all`."""
+    if value is None:
+        return None
+    if value == "all":
+        return EVERY_FOLD
+    if not value.isdecimal():
+        raise click.BadParameter(f"'{value}' is neither a fold's number, from 0 on, nor all")
+    return int(value)
 
 
 @click.command(short_help="Train a network on cases with references.")
@@ -73,7 +88,12 @@ _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without savin
 @click.option(
     "--splits", type=PATH, metavar="FILE.toml", help="Folds by case names, such as data/splits/brats_ssa_15.toml."
 )
-@click.option("--fold", type=int, help="The fold that is held out for validation; needs --splits.")
+@click.option(
+    "--fold",
+    callback=_fold,
+    metavar="N|all",
+    help="The fold that is held out for validation, or all, one run after the other; needs --splits.",
+)
 def command(
     cases: tuple[Path, ...],
     out: Path,
@@ -98,42 +118,53 @@ def command(
         from ssa_fast.train.loop import train
         from ssa_fast.train.memory import planned_memory
         from ssa_fast.train.placement import choose_placement
-        from ssa_fast.train.records import draw_history
         from ssa_fast.train.run import LAST, Sources
-        from ssa_fast.train.splits import split_cases
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
     splits, fold, start, teacher = (changes.pop(name) for name in ("splits", "fold", "start", "teacher"))
     config = override(load_recipe(recipe), **changes)
-    split = split_cases(find_training_cases(cases), splits, fold)
+    splits_of = _splits_of(cases, splits, fold, out)
     try:
         group = join_group()
         is_first = group.is_first  # of the processes that torchrun began; the others say nothing
         fitted = _fitted(config, max_memory, group)
-        config = dataclasses.replace(config, execution=tuned(fitted, out / LAST, group, is_asked=tune))
-        config = _fitted(config, max_memory, group)
+        execution = tuned(fitted, next(iter(splits_of)) / LAST, group, is_asked=tune)
+        config = _fitted(dataclasses.replace(config, execution=execution), max_memory, group)
         placement = choose_placement(config, group)
         if is_first:
             planned = planned_memory(config, placement.dtype.itemsize).peak / 1e9
-            click.echo(
-                f"training on {len(split.training)} cases, validating on {len(split.held_out)}, {_words(config)}"
-            )
             click.echo(f"{planned:.2f} GB planned, on {placement.name}")
         sources = Sources(
             start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None
         )
-        with progress_display() as display, _signals() as is_stopped:
-            outcome = train(config, split, out, display, sources, is_stopped)
+        epochs = {}
+        with _signals() as is_stopped:
+            for folder, split in splits_of.items():
+                if is_first:
+                    trained, held_out = len(split.training), len(split.held_out)
+                    click.echo(f"training on {trained} cases, validating on {held_out}, {_words(config)}")
+                with progress_display() as display:
+                    outcome = train(config, split, folder, display, sources, is_stopped)
+                if is_first:
+                    _print_outcome(outcome, config.preset)
+                if outcome.step < outcome.steps:
+                    return
+                epochs[folder] = outcome.epochs
     finally:
         leave_group()
-    if not is_first:
-        return
-    if outcome.step > outcome.began_at:
-        try:
-            click.echo(f"drew {draw_history(out, outcome.epochs)}")
-        except BackendUnavailable as error:  # training is done all the same
-            click.echo(str(error), err=True)
-    _print_outcome(outcome, config.preset)
+    if is_first and fold == EVERY_FOLD:
+        _print_folds(out, list(epochs.values()))
+
+
+def _splits_of(cases: tuple[Path, ...], splits: Path | None, fold: int | None, out: Path) -> dict[Path, Split]:
+    """The folder of each run, and its cases: one, or one a fold. All are looked at before the first is begun."""
+    from ssa_fast.train.crossvalidate import fold_folder
+    from ssa_fast.train.splits import count_folds, split_cases
+
+    found = find_training_cases(cases)
+    if fold != EVERY_FOLD or splits is None:
+        return {out: split_cases(found, splits, fold)}
+    return {fold_folder(out, number): split_cases(found, splits, number) for number in range(count_folds(splits))}
 
 
 def _fitted(config: TrainConfig, max_memory: int | None, group: Group) -> TrainConfig:
@@ -155,7 +186,15 @@ def _words(config: TrainConfig) -> str:
 
 
 def _print_outcome(outcome: Outcome, preset: str) -> None:
+    """Say how a run has ended. Raises KeyboardInterrupt if it was stopped."""
+    from ssa_fast.train.records import draw_history
+
     path = outcome.checkpoint
+    if outcome.step > outcome.began_at:
+        try:
+            click.echo(f"drew {draw_history(path.parent, outcome.epochs)}")
+        except BackendUnavailable as error:  # training is done all the same
+            click.echo(str(error), err=True)
     if outcome.step < outcome.steps:
         click.echo(f"saved step {outcome.step} of {outcome.steps} in {path}: the same command goes on there", err=True)
         raise KeyboardInterrupt
@@ -164,6 +203,15 @@ def _print_outcome(outcome: Outcome, preset: str) -> None:
         click.echo(f"already finished: {path} holds {outcome.step} steps; more --steps go on with it; {after}")
     else:
         click.echo(f"wrote {path}; {after}")
+
+
+def _print_folds(out: Path, epochs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    from ssa_fast.train.crossvalidate import cross_validation, write_cross_validation
+
+    found = cross_validation(dict(enumerate(epochs)))
+    for line in found.lines():
+        click.echo(line)
+    click.echo(f"wrote {write_cross_validation(out, found)}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from ssa_fast.config import load_toml
 from ssa_fast.errors import ConfigError
 from ssa_fast.volume.case import CaseFiles
 
-__all__ = ["Split", "Splits", "split_cases"]
+__all__ = ["Split", "Splits", "count_folds", "split_cases"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,7 @@ def split_cases(cases: Sequence[CaseFiles], splits: Path | None, fold: int | Non
         raise ConfigError("--splits and --fold belong together: give both, or neither to train on all cases")
     if splits is None or fold is None:
         return Split(training=cases)
-    folds = load_toml(Splits, splits).folds
-    if not folds:
-        raise ConfigError(f"{splits}: holds no folds: write them as lists of case names, folds = [['A', 'B'], ['C']]")
+    folds = _folds(splits)
     if not 0 <= fold < len(folds):
         raise ConfigError(f"--fold {fold}: {splits} has folds 0 to {len(folds) - 1}")
     held_out = set(folds[fold])
@@ -56,3 +54,15 @@ def split_cases(cases: Sequence[CaseFiles], splits: Path | None, fold: int | Non
         training=[files for files in cases if files.name not in held_out],
         held_out=[files for files in cases if files.name in held_out],
     )
+
+
+def count_folds(splits: Path) -> int:
+    """How many folds a file of splits has. Raises ConfigError for none, or a file that cannot be read."""
+    return len(_folds(splits))
+
+
+def _folds(splits: Path) -> tuple[tuple[str, ...], ...]:
+    folds = load_toml(Splits, splits).folds
+    if not folds:
+        raise ConfigError(f"{splits}: holds no folds: write them as lists of case names, folds = [['A', 'B'], ['C']]")
+    return folds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -15,11 +16,13 @@ from ssa_fast.cli import train as module
 from ssa_fast.cli import tuning
 from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
-from ssa_fast.errors import BudgetError, CaseError
+from ssa_fast.errors import BudgetError, CaseError, ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.config import load_recipe
+from ssa_fast.train.crossvalidate import CROSS_VALIDATION
 from ssa_fast.train.memory import planned_memory
+from ssa_fast.train.records import STATS
 from tests.cases import write_case
 from tests.networks import tiny_config
 
@@ -143,3 +146,35 @@ def test_a_batch_is_split_to_keep_to_the_memory(inputs: Path, tmp_path: Path) ->
     refused = CliRunner().invoke(command, [*arguments, "1kB"])
     assert isinstance(refused.exception, BudgetError)
     assert CliRunner().invoke(command, [*arguments, "much"]).exit_code == 2
+
+
+def test_every_fold_is_trained_scored_and_put_into_one_table(tmp_path: Path) -> None:
+    for number in range(3):
+        write_case(tmp_path / "cases", f"Case-{number}", seed=number)
+    (tmp_path / "folds.toml").write_text('folds = [["Case-0"], ["Case-1", "Case-2"]]')
+    (tmp_path / "config.toml").write_text(CONFIG)
+    arguments = [tmp_path / "cases", "--recipe", tmp_path / "config.toml", "--out", tmp_path / "run"]
+    arguments += ["--splits", tmp_path / "folds.toml", "--fold", "all"]
+    done = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    assert "training on 2 cases, validating on 1" in done.output
+    assert "training on 1 cases, validating on 2" in done.output
+    assert "mean of folds" in done.output
+    found = json.loads((tmp_path / "run" / CROSS_VALIDATION).read_text())
+    assert set(found["cases"]) == {"Case-0", "Case-1", "Case-2"}
+    for fold in (0, 1):
+        last = json.loads((tmp_path / "run" / f"fold{fold}" / STATS).read_text())[-1]
+        assert found["folds"][str(fold)]["WT"] == last["held_out"]["dice"]["WT"]
+    again = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    assert again.output.count("already finished") == 2
+    assert "mean of folds" in again.output
+
+
+def test_a_fold_is_a_number_or_all(inputs: Path, tmp_path: Path) -> None:
+    for wrong in ("-1", "first", ""):
+        refused = _train(inputs, tmp_path, "--splits", inputs / "splits.toml", "--fold", wrong)
+        assert refused.exit_code == 2, wrong
+        assert "neither a fold's number, from 0 on, nor all" in refused.output
+    alone = _train(inputs, tmp_path, "--fold", "all")
+    assert isinstance(alone.exception, ConfigError)
+    assert "belong together" in str(alone.exception)

@@ -12,7 +12,6 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from ssa_fast.train.progress import Progress
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.errors import CaseError, CheckpointError, ConfigError, NumericsError
@@ -22,6 +21,7 @@ from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, ExecutionConfig, PlateauConfig, TrainConfig
 from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.loop import train
+from ssa_fast.train.progress import Progress
 from ssa_fast.train.records import BAD_BATCH, INFO, STATS, HeldOutScores
 from ssa_fast.train.run import BEST, LAST, Run, Sources
 from ssa_fast.train.schedule import cosine_rate
