@@ -118,7 +118,8 @@ def command(
         from ssa_fast.train.loop import train
         from ssa_fast.train.memory import planned_memory
         from ssa_fast.train.placement import choose_placement
-        from ssa_fast.train.run import LAST, Sources
+        from ssa_fast.train.run import Sources
+        from ssa_fast.train.state import LAST
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
     splits, fold, start, teacher = (changes.pop(name) for name in ("splits", "fold", "start", "teacher"))

@@ -30,9 +30,10 @@ from ssa_fast.train.placement import Placement, as_begun, choose_placement
 from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.progress import Outcome, Progress
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
-from ssa_fast.train.run import LAST, Run, Sources, open_run
+from ssa_fast.train.run import Sources, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
+from ssa_fast.train.state import LAST, Run
 from ssa_fast.train.statistics import reestimate
 from ssa_fast.train.supervision import supervised_loss
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer

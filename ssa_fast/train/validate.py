@@ -19,7 +19,7 @@ from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.overlay import OVERLAY_MODALITY, RgbArray, overlay
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.records import HeldOutScores
-from ssa_fast.train.run import Run
+from ssa_fast.train.state import Run
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
 from ssa_fast.volume.geometry import to_ras
 from ssa_fast.volume.preprocess import crop_to_brain

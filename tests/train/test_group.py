@@ -12,7 +12,7 @@ import torch
 from ssa_fast.errors import ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.train.group import Group, join_group
-from ssa_fast.train.run import LAST
+from ssa_fast.train.state import LAST
 from tests.cases import write_case
 
 RECIPE = """

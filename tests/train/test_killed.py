@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ssa_fast.model.checkpoint import load_checkpoint
-from ssa_fast.train.run import LAST
+from ssa_fast.train.state import LAST
 from tests.cases import write_case
 
 KILLS = 10

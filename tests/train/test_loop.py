@@ -23,9 +23,10 @@ from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.loop import train
 from ssa_fast.train.progress import Progress
 from ssa_fast.train.records import BAD_BATCH, INFO, STATS, HeldOutScores
-from ssa_fast.train.run import BEST, LAST, Run, Sources
+from ssa_fast.train.run import Sources
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
+from ssa_fast.train.state import BEST, LAST, Run
 from ssa_fast.train.validate import CaseScorer, PatchScorer
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case

@@ -17,7 +17,8 @@ from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.placement import Placement
-from ssa_fast.train.run import Run, Sources, open_run
+from ssa_fast.train.run import Sources, open_run
+from ssa_fast.train.state import Run
 from tests.networks import tiny_config
 
 CONFIG = TrainConfig(patch=(16, 16, 16), steps=2, precision="float32")

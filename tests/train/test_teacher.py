@@ -13,8 +13,9 @@ from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, load_weights,
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.config import LossConfig, TrainConfig
 from ssa_fast.train.loop import train
-from ssa_fast.train.run import LAST, Sources
+from ssa_fast.train.run import Sources
 from ssa_fast.train.splits import Split
+from ssa_fast.train.state import LAST
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
 from tests.networks import tiny_bundle, tiny_checkpoint, tiny_config

@@ -18,7 +18,7 @@ from ssa_fast.train.config import ExecutionConfig, TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.loop import update
 from ssa_fast.train.placement import Placement
-from ssa_fast.train.run import Run
+from ssa_fast.train.state import Run
 from ssa_fast.train.trial import BASELINE, TIME_IS_UP, Trial
 from ssa_fast.train.tune import choose, tune, tuned_patch
 from tests.networks import tiny_config

@@ -21,8 +21,9 @@ from ssa_fast.train.dataset import Patch, draw_patch
 from ssa_fast.train.group import Group
 from ssa_fast.train.loop import train
 from ssa_fast.train.placement import choose_placement
-from ssa_fast.train.run import Run, Sources, open_run
+from ssa_fast.train.run import Sources, open_run
 from ssa_fast.train.splits import Split
+from ssa_fast.train.state import Run
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import turned_affine, write_case, write_nifti
