@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from ssa_fast.prepare.prepared import find_training_cases
 if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
     from ssa_fast.train.group import Group
-    from ssa_fast.train.progress import Outcome
+    from ssa_fast.train.progress import Outcome, Progress
     from ssa_fast.train.splits import Split
 
 __all__ = ["command"]
@@ -94,6 +94,7 @@ def _fold(_context: click.Context, _parameter: click.Parameter, value: str | Non
     metavar="N|all",
     help="The fold that is held out for validation, or all, one run after the other; needs --splits.",
 )
+@click.option("--tensorboard", "has_board", is_flag=True, help="Write curves and overlays to OUT/tensorboard.")
 def command(
     cases: tuple[Path, ...],
     out: Path,
@@ -122,7 +123,9 @@ def command(
         from ssa_fast.train.state import LAST
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
-    splits, fold, start, teacher = (changes.pop(name) for name in ("splits", "fold", "start", "teacher"))
+    splits, fold, start, teacher, has_board = (
+        changes.pop(name) for name in ("splits", "fold", "start", "teacher", "has_board")
+    )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
     try:
@@ -144,8 +147,8 @@ def command(
                 if is_first:
                     trained, held_out = len(split.training), len(split.held_out)
                     click.echo(f"training on {trained} cases, validating on {held_out}, {_words(config)}")
-                with progress_display() as display:
-                    outcome = train(config, split, folder, display, sources, is_stopped)
+                with _told(folder, has_board=has_board and is_first) as tell:
+                    outcome = train(config, split, folder, tell, sources, is_stopped)
                 if is_first:
                     _print_outcome(outcome, config.preset)
                 if outcome.step < outcome.steps:
@@ -184,6 +187,24 @@ def _words(config: TrainConfig) -> str:
     batches = f"{config.accumulate} x " if config.accumulate > 1 else ""
     levels = f", {config.recomputed_levels} levels recomputed" if config.recomputed_levels else ""
     return f"network {config.preset}, {batches}{config.batch} patches an update{levels}"
+
+
+@contextmanager
+def _told(out: Path, *, has_board: bool) -> Iterator[Callable[[Progress], None]]:
+    """What a run's reports are given to: the terminal, and TensorBoard where it is asked for."""
+    with progress_display() as display:
+        if not has_board:
+            yield display
+            return
+        from ssa_fast.train.tensorboard import BOARD, TensorBoard
+
+        with closing(TensorBoard(out / BOARD)) as board:
+
+            def tell(progress: Progress) -> None:
+                board.show(progress)
+                display(progress)
+
+            yield tell
 
 
 def _print_outcome(outcome: Outcome, preset: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from ssa_fast.cli import train as module
 from ssa_fast.cli import tuning
 from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
-from ssa_fast.errors import BudgetError, CaseError, ConfigError
+from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train.config import load_recipe
@@ -178,3 +179,17 @@ def test_a_fold_is_a_number_or_all(inputs: Path, tmp_path: Path) -> None:
     alone = _train(inputs, tmp_path, "--fold", "all")
     assert isinstance(alone.exception, ConfigError)
     assert "belong together" in str(alone.exception)
+
+
+def test_tensorboard_is_written_where_it_is_asked_for_and_missed_before_training(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    assert _train(inputs, tmp_path / "with", "--tensorboard").exit_code == 0
+    assert list((tmp_path / "with" / "tensorboard").glob("events.out.tfevents.*"))
+    assert _train(inputs, tmp_path / "without").exit_code == 0
+    assert not (tmp_path / "without" / "tensorboard").exists()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    refused = _train(inputs, tmp_path / "refused", "--tensorboard")
+    assert isinstance(refused.exception, BackendUnavailable)
+    assert not (tmp_path / "refused").exists()
