@@ -60,7 +60,7 @@ class UNet(nn.Module):
         x = windows if self.stem is None else self.stem(windows)  # (N, C, X, Y, Z)
         skips = []
         for level, block in enumerate(self.encoder):
-            x = x if level == 0 else functional.max_pool3d(x, 2)
+            x = x if level == 0 else _pool(x)
             x = self._run(block, level, x)  # (N, channels[level], X/2^level, ...)
             skips.append(x)
         levels = []
@@ -232,6 +232,18 @@ def _fold_one(state: dict[str, Tensor], norm: str, eps: float) -> None:
 
 def _conv3(inputs: int, outputs: int, norm: str) -> nn.Conv3d:
     return nn.Conv3d(inputs, outputs, kernel_size=3, padding=1, bias=norm == "none")
+
+
+def _pool(x: Tensor) -> Tensor:
+    """The largest of each 2x2x2 voxels, in the precision of `x`.
+
+    Autocast on a CPU would copy to float32 first: the same values in three times the time, and the gradient keeps the
+    copy.
+    """
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return functional.max_pool3d(x, 2)
+    return functional.max_pool3d(x, 2)
 
 
 def _norm(channels: int, norm: str) -> nn.Module:

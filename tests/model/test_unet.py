@@ -40,6 +40,15 @@ def test_each_window_of_a_batch_is_alone(norm: Norm, stem: Stem) -> None:
         torch.testing.assert_close(network(windows)[1:2], network(windows[1:2]), rtol=1e-4, atol=1e-4)
 
 
+def test_pooling_under_autocast_stays_in_its_precision() -> None:
+    network = random_network(tiny_config("batch", "none"))
+    pooled = []
+    network.encoder[1].register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.randn(1, 4, 16, 16, 16))
+    assert pooled == [torch.bfloat16]
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_instance_norm_is_that_of_torch(batch: int) -> None:
     ours, theirs = InstanceNorm(5), torch.nn.InstanceNorm3d(5, affine=True)
