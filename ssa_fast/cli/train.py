@@ -57,7 +57,7 @@ def _fold(_context: click.Context, _parameter: click.Parameter, value: str | Non
     default="best",
     show_default=True,
     metavar="NAME|FILE.toml",
-    help="Settings: best, original, or a file of your own; the options below go before it.",
+    help="Settings: best, whole_brain, original, or a file of your own; the options below go before it.",
 )
 @click.option("--preset", help="Network: lite or reference.")
 @click.option("--steps", type=int, help="Updates of the weights.")

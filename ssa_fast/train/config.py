@@ -14,7 +14,7 @@ from ssa_fast.model.spec import PRESETS, UNetConfig
 
 __all__ = ["RECIPES", "AugmentConfig", "ExecutionConfig", "LossConfig", "PlateauConfig", "TrainConfig", "load_recipe"]
 
-RECIPES = ("best", "original")
+RECIPES = ("best", "whole_brain", "original")
 """Recipes that come with ssa-fast, as files in `train/recipes`: to be read, and copied to be changed."""
 
 

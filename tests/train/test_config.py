@@ -113,10 +113,14 @@ def test_original_is_what_the_original_project_did() -> None:
 def test_a_recipe_names_every_setting_that_matters_to_it(name: str) -> None:
     """Nothing is left to defaults that a later version may change, but what the recipe does not use."""
     path = Path(config_module.__file__).with_name("recipes") / f"{name}.toml"
-    unused = {"original": set(), "best": {"plateau", "held_out_patches"}}[name] | {"execution"}
+    unused = {
+        "original": set(),
+        "best": {"plateau", "held_out_patches"},
+        "whole_brain": {"plateau", "held_out_patches"},
+    }[name] | {"execution"}
     assert set(to_mapping(TrainConfig())) - set(tomllib.loads(path.read_text())) == unused
 
 
 def test_a_recipe_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no recipe 'fastest': there are best, original"):
+    with pytest.raises(ConfigError, match="no recipe 'fastest': there are best, whole_brain, original"):
         load_recipe("fastest")
