@@ -5,7 +5,7 @@ Source: Çiçek et al., MICCAI 2016; the shape of `reference` is the original pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 
@@ -59,13 +59,12 @@ class UNet(nn.Module):
         """What the decoder gives at each of its levels, the finest first: (N, channels[level], X/scale, ...)."""
         x = windows if self.stem is None else self.stem(windows)  # (N, C, X, Y, Z)
         skips = []
-        for level, block in enumerate(self.encoder):
-            x = x if level == 0 else _pool(x)
-            x = self._run(block, level, x)  # (N, channels[level], X/2^level, ...)
+        for level in range(len(self.encoder)):
+            x = self._run(level, self._encode, x)  # (N, channels[level], X/2^level, ...)
             skips.append(x)
         levels = []
         for level in reversed(range(len(self.decoder))):
-            x = self._run(self.decoder[level], level, torch.cat([skips[level], self.up[level](x)], dim=1))
+            x = self._decode(level, skips[level], x)
             levels.append(x)
         return levels[::-1]
 
@@ -75,16 +74,38 @@ class UNet(nn.Module):
         logits: Tensor = self.head(x)  # (N, K, X, Y, Z)
         return logits
 
-    def _run(self, block: nn.Module, level: int, x: Tensor) -> Tensor:
-        """The block's output; where its activations are to be made again, only its input is kept for the gradient."""
+    def _encode(self, level: int, x: Tensor) -> Tensor:
+        y: Tensor = self.encoder[level](x if level == 0 else _pool(x))
+        return y
+
+    def _decode(self, level: int, skip: Tensor, x: Tensor) -> Tensor:
+        if level > 0 or self.full is not None:
+            return self._run(level, self._join_and_convolve, skip, x)
+        # The last block's gradient is the first, at the peak, where its second half is alive whether it was kept or
+        # made again: it is kept, which costs no time, and the first half is made again after it has gone.
+        return self._block(level).second(self._run(level, self._join, skip, x))
+
+    def _join(self, level: int, skip: Tensor, x: Tensor) -> Tensor:
+        return self._block(level).first(torch.cat([skip, self.up[level](x)], dim=1))
+
+    def _join_and_convolve(self, level: int, skip: Tensor, x: Tensor) -> Tensor:
+        return self._block(level).second(self._join(level, skip, x))
+
+    def _block(self, level: int) -> DoubleConv:
+        block = self.decoder[level]
+        assert isinstance(block, DoubleConv)
+        return block
+
+    def _run(self, level: int, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """The part's output; where its activations are to be made again, only its inputs are kept for the gradient."""
         if level >= self.recomputed_levels or not torch.is_grad_enabled():
-            y: Tensor = block(x)
-            return y
+            return part(level, *inputs)
         if torch.compiler.is_compiling():  # whose graph has the statistics' update once, whatever it recomputes
-            return checkpoint(block, x, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(part, level, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
         return checkpoint(  # type: ignore[no-any-return]
-            block,
-            x,
+            part,
+            level,
+            *inputs,
             use_reentrant=False,
             preserve_rng_state=False,  # nothing here is random
             context_fn=self._first_and_second_run,
@@ -120,7 +141,14 @@ class DoubleConv(nn.Module):
         self.norm2 = _norm(outputs, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu(self.norm1(self.conv1(x)), inplace=True)
+        return self.second(self.first(x))
+
+    def first(self, x: Tensor) -> Tensor:
+        """The first convolution with its norm and ReLU."""
+        return functional.relu(self.norm1(self.conv1(x)), inplace=True)
+
+    def second(self, x: Tensor) -> Tensor:
+        """The second one, of what the first gave."""
         return functional.relu(self.norm2(self.conv2(x)), inplace=True)
 
 

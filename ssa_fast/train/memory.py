@@ -14,6 +14,7 @@ from ssa_fast.train.config import TrainConfig
 __all__ = ["TrainingMemory", "fit_memory", "planned_memory", "training_memory"]
 
 _BYTES_A_PARAMETER = 4 + 4 + 8 + 4  # weight, gradient, two moments of Adam, running average
+_PLANNED_SHARE = 0.9  # of a budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,10 @@ class TrainingMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:
-    level: int
-    inputs: int  # channels
-    outputs: int
-    voxels: int  # of each
-    convolutions: int = 2
+    """Bytes of one block, for one patch."""
+
+    kept: float  # from its run until its gradient
+    alive: float  # while its gradient is computed: its own, made again or kept, and gradients on their way
 
 
 def training_memory(
@@ -45,27 +45,21 @@ def training_memory(
     """What one update takes with activations of `value_bytes` (2 under autocast, 4 in float32).
 
     Of a block stay its input, and of each convolution the output and its normalized copy; where it is recomputed, its
-    input and output do, and the rest passes. `reference` at 128^3, batch 1, needs 3.0 GB in 2 bytes (2.4 GB recomputed)
-    and 5.1 GB in 4 (4.1 GB). What waits for the gradient is 3 % less to 18 % more than autograd was seen to hold.
+    output does, and the rest is alive only while its gradient is computed. `reference` at 128^3, batch 1, needs 4.8 GB
+    in 4 bytes (2.8 GB with two levels recomputed, 2.6 GB with all) and 2.7 GB in 2 (1.7 GB, 1.6 GB): up to 8 % more
+    than is alive in an update whose tensors are tracked operator by operator.
     """
     voxels = math.prod(patch)
-    kept = passing = 0.0  # values, but for the bytes of pooling
-    for block in _blocks(network, voxels):
-        inside = 2 * block.convolutions * block.outputs * block.voxels
-        is_recomputed = block.level < recomputed_levels
-        kept += block.inputs * block.voxels + (block.outputs * block.voxels if is_recomputed else inside)
-        gradients = (block.inputs + block.outputs) * block.voxels
-        passing = max(passing, gradients + (inside if is_recomputed else 0))
-    pooled = sum(channels * voxels / _scale(network, level) / 8 for level, channels in enumerate(network.channels[:-1]))
-    loss = (
-        4 * 3 * network.classes + 8 + network.classes
-    )  # float32 logits, log-probabilities, probabilities; labels; masks
-    window = 4 * network.modalities
+    blocks = list(_blocks(network, voxels, value_bytes, recomputed_levels))
+    waiting = kept = math.fsum(block.kept for block in blocks)
+    most = 0.0
+    for block in reversed(blocks):  # as the gradient passes
+        waiting -= block.kept
+        most = max(most, waiting + block.alive)
+    always = (4 * network.modalities + 8 + value_bytes * network.classes) * voxels  # float32 patch, labels, logits
     weights = parameter_count(network) * (_BYTES_A_PARAMETER + (value_bytes if value_bytes < 4 else 0))
     return TrainingMemory(
-        weights=weights,
-        kept=math.ceil(batch * (kept * value_bytes + 8 * pooled + (loss + window) * voxels)),
-        passing=math.ceil(batch * passing * value_bytes),
+        weights=weights, kept=math.ceil(batch * (kept + always)), passing=math.ceil(batch * (most - kept))
     )
 
 
@@ -73,18 +67,20 @@ def fit_memory(config: TrainConfig, *, value_bytes: int, budget_bytes: int) -> T
     """The same training in no more than `budget_bytes`.
 
     First the finest levels are recomputed, which costs time, then a batch is split into accumulated ones: an update
-    still sees the same patches. Raises BudgetError if one patch is too much.
+    still sees the same patches. A tenth of the budget is spared for what is not planned: workspaces of cuDNN (where one
+    does not fit, torch tries the next algorithm) and the allocator's gaps. Raises BudgetError if one patch is too much.
     """
     patches = config.batch * config.accumulate
     for batch in (size for size in range(config.batch, 0, -1) if patches % size == 0):
         for recomputed in range(config.recomputed_levels, len(config.network.channels) + 1):
             fitted = dataclasses.replace(config, batch=batch, accumulate=patches // batch, recomputed_levels=recomputed)
-            if planned_memory(fitted, value_bytes).peak <= budget_bytes:
+            needed = planned_memory(fitted, value_bytes).peak / _PLANNED_SHARE
+            if needed <= budget_bytes:
                 return fitted
     raise BudgetError(
-        f"training '{config.preset}' on one patch of {' x '.join(map(str, config.patch))} needs "
-        f"{planned_memory(fitted, value_bytes).peak / 1e9:.2f} GB even where activations are recomputed, "
-        f"{budget_bytes / 1e9:.2f} GB are granted: take a smaller patch or the 'lite' network"
+        f"training '{config.preset}' on one patch of {' x '.join(map(str, config.patch))} needs {needed / 1e9:.2f} GB "
+        f"even where activations are recomputed, {budget_bytes / 1e9:.2f} GB are granted: take a smaller patch or the "
+        "'lite' network"
     )
 
 
@@ -99,24 +95,31 @@ def planned_memory(config: TrainConfig, value_bytes: int) -> TrainingMemory:
     )
 
 
-def _blocks(network: UNetConfig, voxels: int) -> Iterator[_Block]:
-    """The blocks of the network, with the voxels of one window at each."""
-    inputs = network.channels[0] if network.stem == "half" else network.modalities
-    for level, channels in enumerate(network.channels):
-        size = voxels // _scale(network, level)
-        yield _Block(level=level, inputs=inputs, outputs=channels, voxels=size)
-        if level < len(network.channels) - 1:
-            yield _Block(level=level, inputs=2 * channels, outputs=channels, voxels=size)
-        inputs = channels
-    if network.stem == "half":
-        joined = FULL_RESOLUTION_CHANNELS + network.modalities
-        yield _Block(
-            level=len(network.channels),  # never recomputed
-            inputs=joined,
-            outputs=FULL_RESOLUTION_CHANNELS,
-            voxels=voxels,
-            convolutions=1,
-        )
+def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_levels: int) -> Iterator[_Block]:
+    """The blocks of the network in the order in which they run, the loss last."""
+    is_half = network.stem == "half"
+    outputs = [  # bytes of one tensor a level
+        value_bytes * channels * (voxels // _scale(network, level)) for level, channels in enumerate(network.channels)
+    ]
+    window = value_bytes * network.modalities * voxels
+    skips = [2 * sum(outputs[:level]) for level in range(len(outputs))]  # gradients of finer joins, on their way
+    for level, output in enumerate(outputs):
+        inputs: float = outputs[0] if is_half else window
+        if level > 0:  # pooled, with the place of each largest voxel in eight bytes
+            inputs = outputs[level - 1] / 8 * (1 + 8 / value_bytes)
+        inside = inputs + 4 * output
+        recomputed = output if level > 0 else output + inputs
+        yield _Block(kept=recomputed if level < recomputed_levels else inside, alive=inside + 2 * output + skips[level])
+    for level, output in reversed(list(enumerate(outputs[:-1]))):
+        if level == 0 < recomputed_levels and not is_half:  # the last block, of which the first half is recomputed
+            yield _Block(kept=3 * output, alive=6 * output)
+        else:
+            yield _Block(kept=output if level < recomputed_levels else 6 * output, alive=8 * output + skips[level])
+    if is_half:
+        full = value_bytes * FULL_RESOLUTION_CHANNELS * voxels
+        yield _Block(kept=window + 3 * full, alive=window + 5 * full)
+    logits = 4 * network.classes * voxels  # in float32; of the loss stay log-probabilities, probabilities and masks
+    yield _Block(kept=2.25 * logits, alive=5.25 * logits)
 
 
 def _scale(network: UNetConfig, level: int) -> int:
