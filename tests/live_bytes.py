@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.loop import update
 from ssa_fast.train.placement import Placement
-from ssa_fast.train.run import open_run
+from ssa_fast.train.run import Sources, open_run
 
 
 class LiveBytes(TorchDispatchMode):
@@ -52,7 +52,7 @@ class LiveBytes(TorchDispatchMode):
 class _Unmoved(Placement):
     """Leaves weights where they are: tensors without values cannot be moved in place."""
 
-    def put(self, network: UNet) -> None:
+    def put(self, network: nn.Module) -> None:
         pass
 
 
@@ -61,13 +61,13 @@ def tracked_peak(config: TrainConfig, dtype: torch.dtype) -> int:
     layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last_3d  # as on a GPU
     placement = _Unmoved(group=Group(), dtype=dtype, layout=layout)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        run = open_run(config, Path("nowhere"), None, placement)
+        run = open_run(config, Path("nowhere"), Sources(), placement)
         patches = torch.empty(config.batch, 4, *config.patch)
         batch = (patches, torch.zeros(config.batch, *config.patch, dtype=torch.int64))
-        update(run, run.network, [batch], placement)
+        update(run, run.supervised, [batch], placement)
         run.optimizer.zero_grad()
         with LiveBytes() as live:
-            states = (run.network.state_dict(), run.averaged.state_dict(), run.optimizer.state_dict())
+            states = (run.supervised.state_dict(), run.averaged.state_dict(), run.optimizer.state_dict())
             live.count([*states, batch])
-            update(run, run.network, [batch], placement)
+            update(run, run.supervised, [batch], placement)
     return live.peak

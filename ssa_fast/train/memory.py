@@ -13,6 +13,9 @@ from ssa_fast.train.config import TrainConfig
 
 __all__ = ["TrainingMemory", "fit_memory", "planned_memory", "training_memory"]
 
+_LOSS_BYTES = (
+    21  # a logit, while the gradient of the loss is computed: five float32 values and a quarter, a mask's byte
+)
 _BYTES_A_PARAMETER = 4 + 4 + 8 + 4  # weight, gradient, two moments of Adam, running average
 _PLANNED_SHARE = 0.9  # of a budget
 
@@ -85,14 +88,18 @@ def fit_memory(config: TrainConfig, *, value_bytes: int, budget_bytes: int) -> T
 
 
 def planned_memory(config: TrainConfig, value_bytes: int) -> TrainingMemory:
-    """What an update of a configuration takes with activations of `value_bytes`."""
-    return training_memory(
+    """What an update of a configuration takes with activations of `value_bytes`; a teacher is not counted."""
+    memory = training_memory(
         config.network,
         config.patch,
         batch=config.batch,
         value_bytes=value_bytes,
         recomputed_levels=config.recomputed_levels,
     )
+    # coarse logits, each scale an eighth of the one before, and what the loss makes of them
+    coarse = sum(math.prod(config.patch) / 8**scale for scale in range(1, 1 + config.supervised_levels))
+    logits = (value_bytes + _LOSS_BYTES) * config.network.classes * coarse
+    return dataclasses.replace(memory, kept=memory.kept + math.ceil(config.batch * logits))
 
 
 def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_levels: int) -> Iterator[_Block]:
@@ -118,8 +125,8 @@ def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_level
     if is_half:
         full = value_bytes * FULL_RESOLUTION_CHANNELS * voxels
         yield _Block(kept=window + 3 * full, alive=window + 5 * full)
-    logits = 4 * network.classes * voxels  # in float32; of the loss stay log-probabilities, probabilities and masks
-    yield _Block(kept=2.25 * logits, alive=5.25 * logits)
+    logits = network.classes * voxels  # of the loss stay log-probabilities, probabilities and masks
+    yield _Block(kept=9 * logits, alive=_LOSS_BYTES * logits)
 
 
 def _scale(network: UNetConfig, level: int) -> int:

@@ -19,7 +19,7 @@ from ssa_fast.train.loop import update
 from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.memory import fit_memory, planned_memory, training_memory
 from ssa_fast.train.placement import choose_placement
-from ssa_fast.train.run import open_run
+from ssa_fast.train.run import Sources, open_run
 from tests.live_bytes import tracked_peak
 
 SMALL = {
@@ -83,7 +83,7 @@ def test_recomputing_changes_neither_gradients_nor_statistics(name: str) -> None
 
 
 ORIGINAL_BUDGET = 3_410_000_000  # bytes: what the original project's README names for a GTX 1650
-REFERENCE = TrainConfig(preset="reference", patch=(128, 128, 128))
+REFERENCE = TrainConfig(preset="reference", norm="preset", patch=(128, 128, 128))
 
 
 @pytest.mark.parametrize("recomputed_levels", [0, 2, 4])
@@ -93,6 +93,13 @@ def test_the_plan_is_what_is_alive_in_an_update(dtype: torch.dtype, preset: str,
     config = dataclasses.replace(REFERENCE, preset=preset, recomputed_levels=recomputed_levels)
     tracked = tracked_peak(config, dtype)
     assert tracked <= planned_memory(config, dtype.itemsize).peak <= 1.1 * tracked
+
+
+def test_coarse_heads_are_planned_too() -> None:
+    config = TrainConfig(patch=(64, 64, 64), supervised_levels=3)
+    tracked = tracked_peak(config, torch.float32)
+    assert tracked <= planned_memory(config, 4).peak <= 1.15 * tracked  # a small patch: the weights are half of it
+    assert planned_memory(config, 4).peak > planned_memory(dataclasses.replace(config, supervised_levels=0), 4).peak
 
 
 def test_reference_at_128_fits_the_original_projects_memory_in_float32() -> None:
@@ -117,10 +124,10 @@ def test_a_gpu_that_gives_no_more_trains_reference_at_128(
     torch.cuda.empty_cache()
     placement.cap(ORIGINAL_BUDGET)
     try:
-        run = open_run(config, tmp_path, None, placement)
+        run = open_run(config, tmp_path, Sources(), placement)
         batch = (torch.randn(1, 4, 128, 128, 128), torch.randint(0, 4, (1, 128, 128, 128)))
         for _ in range(2):
-            update(run, run.network, [batch], placement)
+            update(run, run.supervised, [batch], placement)
         assert torch.cuda.max_memory_reserved() <= ORIGINAL_BUDGET
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
