@@ -63,7 +63,7 @@ setup(
         "torch": ["torch>=2.10", "safetensors>=0.4.5", "nvidia-ml-py>=12"],
         "export": ["onnx>=1.18", "onnxscript>=0.7"],
         "report": ["matplotlib>=3.9"],
-        "watch": ["tensorboard>=2.19"],
+        "watch": ["tensorboard>=2.20"],
         "dev": [
             "hypothesis>=6.120",
             "import-linter>=2.12",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
     from ssa_fast.train.group import Group
     from ssa_fast.train.progress import Outcome, Progress
+    from ssa_fast.train.run import Sources
     from ssa_fast.train.splits import Split
 
 __all__ = ["command"]
@@ -33,15 +34,15 @@ _PATIENCE_S = 1.0  # a wrapper such as `timeout` may send one signal twice
 _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without saving\n"
 
 
-EVERY_FOLD = -1
+_EVERY = -1  # for the number of a fold: all of them
 
 
 def _fold(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    """The number of a fold, or EVERY_FOLD for `all`."""
+    """The number of a fold, or _EVERY for `all`."""
     if value is None:
         return None
     if value == "all":
-        return EVERY_FOLD
+        return _EVERY
     if not value.isdecimal():
         raise click.BadParameter(f"'{value}' is neither a fold's number, from 0 on, nor all")
     return int(value)
@@ -117,8 +118,6 @@ def command(
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
         from ssa_fast.train.loop import train
-        from ssa_fast.train.memory import planned_memory
-        from ssa_fast.train.placement import choose_placement
         from ssa_fast.train.run import Sources
         from ssa_fast.train.state import LAST
     except ImportError as error:
@@ -128,36 +127,41 @@ def command(
     )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
+    sources = Sources(start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None)
+    for split in splits_of.values():
+        sources.check(config, split)
     try:
         group = join_group()
-        is_first = group.is_first  # of the processes that torchrun began; the others say nothing
-        fitted = _fitted(config, max_memory, group)
+        fitted = _fitted(config, sources, max_memory, group)
         execution = tuned(fitted, next(iter(splits_of)) / LAST, group, is_asked=tune)
-        config = _fitted(dataclasses.replace(config, execution=execution), max_memory, group)
-        placement = choose_placement(config, group)
-        if is_first:
-            planned = planned_memory(config, placement.dtype.itemsize).peak / 1e9
-            click.echo(f"{planned:.2f} GB planned, on {placement.name}")
-        sources = Sources(
-            start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None
-        )
-        epochs = {}
+        config = _fitted(dataclasses.replace(config, execution=execution), sources, max_memory, group)
+        epochs = []
         with _signals() as is_stopped:
             for folder, split in splits_of.items():
-                if is_first:
-                    trained, held_out = len(split.training), len(split.held_out)
-                    click.echo(f"training on {trained} cases, validating on {held_out}, {_words(config)}")
-                with _told(folder, has_board=has_board and is_first) as tell:
+                if group.is_first:
+                    _print_plan(config, split, sources, group)
+                with _told(folder, has_board=has_board and group.is_first) as tell:
                     outcome = train(config, split, folder, tell, sources, is_stopped)
-                if is_first:
+                if group.is_first:  # of the processes that torchrun began; the others say nothing
                     _print_outcome(outcome, config.preset)
                 if outcome.step < outcome.steps:
                     return
-                epochs[folder] = outcome.epochs
+                epochs.append(outcome.epochs)
+        if group.is_first and fold == _EVERY:
+            _print_folds(out, epochs)
     finally:
         leave_group()
-    if is_first and fold == EVERY_FOLD:
-        _print_folds(out, list(epochs.values()))
+
+
+def _print_plan(config: TrainConfig, split: Split, sources: Sources, group: Group) -> None:
+    from ssa_fast.train.memory import planned_memory
+    from ssa_fast.train.placement import choose_placement
+
+    placement = choose_placement(config, group)
+    planned = planned_memory(config, placement.dtype.itemsize, sources.teacher_network).peak / 1e9
+    trained, held_out = len(split.training), len(split.held_out)
+    click.echo(f"training on {trained} cases, validating on {held_out}, {_words(config)}")
+    click.echo(f"{planned:.2f} GB planned, on {placement.name}")
 
 
 def _splits_of(cases: tuple[Path, ...], splits: Path | None, fold: int | None, out: Path) -> dict[Path, Split]:
@@ -166,12 +170,12 @@ def _splits_of(cases: tuple[Path, ...], splits: Path | None, fold: int | None, o
     from ssa_fast.train.splits import count_folds, split_cases
 
     found = find_training_cases(cases)
-    if fold != EVERY_FOLD or splits is None:
+    if fold != _EVERY or splits is None:
         return {out: split_cases(found, splits, fold)}
     return {fold_folder(out, number): split_cases(found, splits, number) for number in range(count_folds(splits))}
 
 
-def _fitted(config: TrainConfig, max_memory: int | None, group: Group) -> TrainConfig:
+def _fitted(config: TrainConfig, sources: Sources, max_memory: int | None, group: Group) -> TrainConfig:
     """The same training within `max_memory`; a GPU gives no more from now on."""
     from ssa_fast.train.memory import fit_memory
     from ssa_fast.train.placement import choose_placement
@@ -180,7 +184,8 @@ def _fitted(config: TrainConfig, max_memory: int | None, group: Group) -> TrainC
         return config
     placement = choose_placement(config, group)
     placement.cap(max_memory)
-    return fit_memory(config, value_bytes=placement.dtype.itemsize, budget_bytes=max_memory)
+    values, teacher = placement.dtype.itemsize, sources.teacher_network
+    return fit_memory(config, value_bytes=values, budget_bytes=max_memory, teacher=teacher)
 
 
 def _words(config: TrainConfig) -> str:

@@ -44,7 +44,7 @@ def _measure(config: TrainConfig, group: Group) -> tuple[ExecutionConfig, str]:
     from ssa_fast.train.tuned import TUNED, keep_tuned, tuning_key
 
     if group.is_first:
-        click.echo(f"measuring how to train fastest here: {LIMIT_S:.0f} s or a little more")
+        click.echo(f"measuring how to train fastest here: {LIMIT_S:.0f} s, or a minute or two more to compile")
     tuning = tune(config, group)
     _print_trials(tuning, config)
     keep_tuned(cache_folder(), tuning_key(config, group), tuning.execution)
@@ -52,16 +52,18 @@ def _measure(config: TrainConfig, group: Group) -> tuple[ExecutionConfig, str]:
 
 
 def _known(config: TrainConfig, group: Group) -> tuple[ExecutionConfig | None, str]:
+    from ssa_fast.train.placement import agreed_execution
     from ssa_fast.train.tuned import find_tuned, tuning_key
 
     if config.execution is not None or "auto" not in (config.precision, config.layout, config.compile):
         return config.execution, "as asked"
-    try:
-        execution = find_tuned(cache_folder(), tuning_key(config, group))
-    except ConfigError as error:
-        if group.is_first:
+    execution = None
+    if group.is_first:
+        try:
+            execution = find_tuned(cache_folder(), tuning_key(config, group))
+        except ConfigError as error:
             click.echo(str(error), err=True)
-        execution = None
+    execution = agreed_execution(execution, config, group)
     if execution is None:
         return None, "by rule; --tune would measure what is fastest here"
     return execution, f"measured on this machine on {execution.measured_on}"
@@ -85,11 +87,16 @@ def _print_trials(tuning: Tuning, config: TrainConfig) -> None:
 
 
 def cache_folder() -> Path:
-    """Where the platform keeps what programs can make again, for this user."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ssa-fast"
+    """Where the platform keeps what programs can make again, for this user.
+
+    Raises ConfigError for a user without a home folder, as in some containers.
+    """
+    named = os.environ.get({"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME"))
+    if named:
+        return Path(named) / "ssa-fast"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise ConfigError(f"no folder for what --tune finds ({error}): set XDG_CACHE_HOME or HOME") from error
+    below = {"win32": Path("AppData", "Local"), "darwin": Path("Library", "Caches")}.get(sys.platform, Path(".cache"))
+    return home / below / "ssa-fast"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Checkpoint:
     """What a checkpoint file holds."""
 
     spec: ModelSpec
-    tensors: Mapping[str, Tensor]  # "network.*", "averaged.*" and "optimizer.*", on the CPU
+    tensors: Mapping[str, Tensor]  # "network.*", "averaged.*", "heads.*" and "optimizer.*", on the CPU
     facts: Mapping[str, Any]  # the training configuration, the step, the history
     sha256: str = ""  # of the file, once there is one
     path: Path | None = None  # of the file
@@ -75,7 +76,9 @@ def load_weights(path: Path) -> Checkpoint:
     Raises CheckpointError or BundleError if the file cannot be read or is none of ours.
     """
     if path.suffix != ".onnx":
-        return load_checkpoint(path)
+        checkpoint = load_checkpoint(path)
+        kept = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("averaged.")}
+        return dataclasses.replace(checkpoint, tensors=kept)  # without the optimizer, three times as large
     bundle = read_bundle(path)
     tensors = {f"averaged.{name}": torch.from_numpy(array.astype("f4")) for name, array in bundle.weights().items()}
     return Checkpoint(spec=bundle.spec, tensors=tensors, facts={}, sha256=bundle.sha256, path=path)

@@ -22,7 +22,7 @@ def compile_for_training(network: nn.Module, config: TrainConfig, placement: Pla
 
     Where torch.compile fails it is the network itself in every process, and one line on the log says why.
     """
-    if not placement.is_compiled:
+    if not placement.group.any(placement.is_compiled):  # all do the same, or one would wait for the others
         return network
     compiled, reason = compiled_or_reason(network, config, placement)
     if placement.group.any(bool(reason)):

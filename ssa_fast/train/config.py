@@ -176,8 +176,8 @@ class TrainConfig:
             raise ConfigError(f"seed must be 0 or more and below 2**63, got {self.seed}")
         if not (0 <= self.ema_decay < 1 and 0 <= self.tumor_share <= 1 and 0 <= self.phantom_share <= 1):
             raise ConfigError("ema_decay must be in [0, 1), tumor_share in [0, 1] and phantom_share in [0, 1]")
-        if not 0 <= self.phantoms <= 1000:
-            raise ConfigError(f"phantoms must be 0 to 1000, got {self.phantoms}")
+        if not 0 <= self.phantoms <= 1000 or (self.phantoms and not self.phantom_share):
+            raise ConfigError(f"phantoms must be 0 to 1000, with a phantom_share above 0, got {self.phantoms}")
 
     @property
     def network(self) -> UNetConfig:

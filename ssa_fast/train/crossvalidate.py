@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ssa_fast.config import to_mapping
+from ssa_fast.errors import ConfigError
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
 from ssa_fast.metrics.overlap import TARGETS
@@ -24,16 +25,16 @@ class CrossValidation:
     """Dice of held-out cases at the end of each fold's run: never of the best epoch, which they would have chosen."""
 
     folds: Mapping[str, Mapping[str, float]]  # fold -> target -> mean over its cases
-    cases: Mapping[str, Mapping[str, float]]  # case -> target -> Dice; each case is held out once
+    cases: Mapping[str, Mapping[str, float]]  # case -> target -> Dice; empty where patches were scored
     mean: Mapping[str, float]  # over the folds
-    median: Mapping[str, float]  # over the cases
+    median: Mapping[str, float]  # over the cases; where patches were scored, which have none, over the folds
     steps: int  # updates of each run
 
     def lines(self) -> list[str]:
         """A table: a line a fold, their mean, the median over cases."""
         names = (*REGIONS, *(name for name in TARGETS if name not in REGIONS))
         rows = [(f"fold {fold}", dice) for fold, dice in self.folds.items()]
-        rows += [("mean of folds", self.mean), ("median of cases", self.median)]
+        rows += [("mean of folds", self.mean), ("median of cases" if self.cases else "median of folds", self.median)]
         head = f"{'':<18}" + "".join(f"{name:>8}" for name in names)
         return [head, *(f"{title:<18}" + "".join(f"{dice[name]:8.3f}" for name in names) for title, dice in rows)]
 
@@ -44,7 +45,13 @@ def fold_folder(out: Path, fold: int) -> Path:
 
 
 def cross_validation(epochs: Mapping[int, Sequence[Mapping[str, Any]]]) -> CrossValidation:
-    """What the lines of training_stats.json of each fold's run say together; the last line of each counts."""
+    """What the lines of training_stats.json of each fold's run say together; the last line of each counts.
+
+    Raises ConfigError for a fold without one.
+    """
+    for fold, lines in epochs.items():
+        if not lines:
+            raise ConfigError(f"fold {fold} has no scored epoch: raise --steps, so that it goes on to its next one")
     last = {str(fold): lines[-1] for fold, lines in epochs.items()}
     folds = {fold: {name: line["held_out"]["dice"][name] for name in TARGETS} for fold, line in last.items()}
     cases: dict[str, Mapping[str, float]] = {}

@@ -57,7 +57,8 @@ def join_group() -> Group:
     """
     has_gpu = torch.cuda.is_available()
     if not distributed.is_torchelastic_launched():
-        return Group(device=torch.device("cuda" if has_gpu else "cpu"))
+        # with its number: torch's limit on a GPU's memory takes no device without one
+        return Group(device=torch.device("cuda", torch.cuda.current_device()) if has_gpu else torch.device("cpu"))
     device = torch.device("cpu")
     if has_gpu:
         place = int(os.environ["LOCAL_RANK"])  # torchrun's way of telling

@@ -64,8 +64,8 @@ def train(
     whole step, says so; `out/best.safetensors` is its copy at the epoch that did best on the held-out cases, so its
     scores there are those of the best of many, no estimate. An exception, KeyboardInterrupt too, may fall into the
     middle of a step: it saves nothing. Each step draws its patches from its own random stream, so a resumed run trains
-    as one that never stopped. A new run begins with the averaged weights of
-    `sources.start`, else with random ones, and learns from `sources.teacher` too if there is one.
+    as one that never stopped. A new run begins with the averaged weights of `sources.start`, else with random ones,
+    and learns from `sources.teacher` too if there is one.
 
     Raises CaseError for a case that cannot be used, held out or not, before the first step; CheckpointError if the
     checkpoint is of another configuration (only `steps` may differ) or a source does not fit it; ConfigError for
@@ -99,6 +99,7 @@ def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: C
     if run.losses and _is_due(run, config.epoch_steps):  # the run was killed while the epoch was scored
         watch.end_epoch()
     network = placement.shared(compile_for_training(run.supervised, config, placement))
+    watch.begin()
     draw = functools.partial(_draw_batches, watch.cases, config, placement.group)
     with closing(prefetched(draw, run.step, config.steps, placement.prefetch_threads)) as steps:
         for batches in steps:
@@ -131,8 +132,8 @@ def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: P
         windows = placement.send(patches, is_image=True)
         with _gradients_stay(network, here=place < len(batches)):
             with placement.autocast():
+                wanted = run.teacher_logits(windows)  # first: what the network keeps for its gradient is not there yet
                 logits = network(windows)  # (N, K, X, Y, Z) of each supervised scale
-                wanted = run.teacher_logits(windows)
             loss = supervised_loss(logits, placement.send(labels), config.loss)
             if wanted is not None:
                 loss = loss + config.loss.distillation * distillation_loss(logits[0], wanted, config.loss.temperature)
@@ -199,6 +200,11 @@ class _Watch:
 
     def __post_init__(self) -> None:
         self.reported = len(self.run.losses)
+        self.epoch_since = time.perf_counter()
+
+    def begin(self) -> None:
+        """Leave out of the pace what came before the first step, such as compiling."""
+        self.meter.restart()
         self.epoch_since = time.perf_counter()
 
     def report(self, *, is_epoch: bool) -> Progress:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssa_fast.errors import BudgetError
-from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, UNetConfig, parameter_count
+from ssa_fast.infer.plan import plan_case
+from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, ModelSpec, UNetConfig, parameter_count
 from ssa_fast.train.config import TrainConfig
 
 __all__ = ["TrainingMemory", "fit_memory", "planned_memory", "training_memory"]
@@ -66,7 +67,9 @@ def training_memory(
     )
 
 
-def fit_memory(config: TrainConfig, *, value_bytes: int, budget_bytes: int) -> TrainConfig:
+def fit_memory(
+    config: TrainConfig, *, value_bytes: int, budget_bytes: int, teacher: UNetConfig | None = None
+) -> TrainConfig:
     """The same training in no more than `budget_bytes`.
 
     First the finest levels are recomputed, which costs time, then a batch is split into accumulated ones: an update
@@ -77,7 +80,7 @@ def fit_memory(config: TrainConfig, *, value_bytes: int, budget_bytes: int) -> T
     for batch in (size for size in range(config.batch, 0, -1) if patches % size == 0):
         for recomputed in range(config.recomputed_levels, len(config.network.channels) + 1):
             fitted = dataclasses.replace(config, batch=batch, accumulate=patches // batch, recomputed_levels=recomputed)
-            needed = planned_memory(fitted, value_bytes).peak / _PLANNED_SHARE
+            needed = planned_memory(fitted, value_bytes, teacher).peak / _PLANNED_SHARE
             if needed <= budget_bytes:
                 return fitted
     raise BudgetError(
@@ -87,8 +90,12 @@ def fit_memory(config: TrainConfig, *, value_bytes: int, budget_bytes: int) -> T
     )
 
 
-def planned_memory(config: TrainConfig, value_bytes: int) -> TrainingMemory:
-    """What an update of a configuration takes with activations of `value_bytes`; a teacher is not counted."""
+def planned_memory(config: TrainConfig, value_bytes: int, teacher: UNetConfig | None = None) -> TrainingMemory:
+    """What an update of a configuration takes with activations of `value_bytes`, its teacher's pass included.
+
+    The teacher runs first, when nothing is kept yet. On a GPU under autocast, group norm takes more: torch computes it
+    in float32 there.
+    """
     memory = training_memory(
         config.network,
         config.patch,
@@ -99,7 +106,18 @@ def planned_memory(config: TrainConfig, value_bytes: int) -> TrainingMemory:
     # coarse logits, each scale an eighth of the one before, and what the loss makes of them
     coarse = sum(math.prod(config.patch) / 8**scale for scale in range(1, 1 + config.supervised_levels))
     logits = (value_bytes + _LOSS_BYTES) * config.network.classes * coarse
-    return dataclasses.replace(memory, kept=memory.kept + math.ceil(config.batch * logits))
+    memory = dataclasses.replace(memory, kept=memory.kept + math.ceil(config.batch * logits))
+    if teacher is None:
+        return memory
+    spec = ModelSpec(name="teacher", network=teacher, window=config.patch)
+    answer = config.batch * _LOSS_BYTES * teacher.classes * math.prod(config.patch)  # kept until the loss has seen it
+    most = config.batch * plan_case(config.patch, spec, None).peak_bytes
+    kept = memory.kept + answer
+    return TrainingMemory(
+        weights=memory.weights + 4 * parameter_count(teacher),
+        kept=kept,
+        passing=max(memory.passing, most - kept),
+    )
 
 
 def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_levels: int) -> Iterator[_Block]:

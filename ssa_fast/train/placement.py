@@ -19,11 +19,14 @@ from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.train.config import ExecutionConfig, TrainConfig
 from ssa_fast.train.group import Group
 
-__all__ = ["Placement", "as_begun", "choose_placement", "device_precisions"]
+__all__ = ["Placement", "agreed_execution", "as_begun", "choose_placement", "device_precisions"]
 
 Precision: TypeAlias = Literal["float32", "bf16", "fp16"]
 _DTYPES: Mapping[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last_3d}
+_LAYOUTS: Mapping[Literal["contiguous", "channels_last"], torch.memory_format] = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last_3d,
+}
 
 # torch 2.13 with AVX512-BF16: where the first edge at some level is 2, the weight gradient of a 3x3x3 convolution was
 # NaN or 1e37 in 4 to 100 % of the tries, for 48 to 512 channels, and for ten other shapes never. Memory is read that
@@ -113,10 +116,30 @@ def choose_placement(config: TrainConfig, group: Group) -> Placement:
     return Placement(group=group, dtype=dtype, layout=_LAYOUTS[layout], is_compiled=is_compiled)
 
 
+def agreed_execution(execution: ExecutionConfig | None, config: TrainConfig, group: Group) -> ExecutionConfig | None:
+    """What the first process has found, in all of them; none if one of their devices lacks the precision."""
+    if group.size == 1:
+        return execution
+    precisions, layouts = list(_DTYPES), list(_LAYOUTS)
+    mine = (-1.0, 0.0, 0.0)
+    if execution is not None:
+        place = layouts.index(execution.layout)
+        mine = (float(precisions.index(execution.precision)), float(place), float(execution.is_compiled))
+    precision, layout, is_compiled = (int(group.agree(value)) for value in mine)
+    is_missing = precision < 0 or precisions[precision] not in device_precisions(config, group.device)
+    if group.any(is_missing):
+        return None
+    date = execution.measured_on if execution is not None else ""
+    return ExecutionConfig(
+        precision=precisions[precision], layout=layouts[layout], is_compiled=bool(is_compiled), measured_on=date
+    )
+
+
 def as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     """`config` with what was measured when the run of a checkpoint began: so it goes on bit-equal.
 
-    Without such a file it is `config` itself. Raises CheckpointError if the file cannot be read.
+    Without such a file it is `config` itself. Raises CheckpointError if the file cannot be read, ConfigError if what it
+    says of that is not known.
     """
     if not checkpoint.exists():
         return config

@@ -125,6 +125,11 @@ def refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Raise CheckpointError if a checkpoint is of another network than `config` trains."""
     if checkpoint.spec.network != config.network:
         theirs, ours = checkpoint.spec.network, config.network
+        if theirs.norm == "none":
+            raise CheckpointError(
+                f"{checkpoint.where}: its batch norm is folded into its convolutions, so it cannot be trained further: "
+                "give the checkpoint that it was made from"
+            )
         raise CheckpointError(
             f"{checkpoint.where}: holds '{checkpoint.spec.name}' ({theirs.channels}, {theirs.norm} norm), this run "
             f"trains '{config.preset}' ({ours.channels}, {ours.norm} norm): give the same preset and norm"

@@ -10,15 +10,19 @@ import torch
 from ssa_fast.errors import CheckpointError, ConfigError
 from ssa_fast.files import remove_partials
 from ssa_fast.model.checkpoint import Checkpoint, network_of
+from ssa_fast.model.spec import ModelSpec, UNetConfig
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.resume import refuse_another_network, resume
 from ssa_fast.train.schedule import open_plateau
-from ssa_fast.train.state import Run
+from ssa_fast.train.splits import Split
+from ssa_fast.train.state import Run, refuse_seen
 from ssa_fast.train.supervision import Supervised, coarse_heads
 
 __all__ = ["Sources", "open_run"]
+
+_NO_CASES = Split(training=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,28 @@ class Sources:
 
     start: Checkpoint | None = None  # its averaged weights are the first ones
     teacher: Checkpoint | None = None  # its averaged weights tell what to learn beside the labels
+
+    @property
+    def teacher_network(self) -> UNetConfig | None:
+        """The shape of the teacher, if there is one."""
+        return None if self.teacher is None else self.teacher.spec.network
+
+    def check(self, config: TrainConfig, split: Split = _NO_CASES) -> None:
+        """Raise what `open_run` would of these networks, and ConfigError for one that has seen a held-out case."""
+        for source, whose, other in (
+            (self.start, "the weights that this run begins with were", "another --from"),
+            (self.teacher, "the teacher was", "another --teacher"),
+        ):
+            refuse_seen(split, source.spec.trained_on.split() if source else (), whose, other)
+        if self.start is not None:
+            refuse_another_network(self.start, config)
+        if (self.teacher is None) != (config.loss.distillation == 0):
+            raise ConfigError(
+                "a teacher and loss.distillation above 0 belong together: give both, --teacher FILE and the weight in "
+                "a recipe of your own, or neither"
+            )
+        if self.teacher is not None:
+            _refuse_another_task(self.teacher, config)
 
 
 def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Placement) -> Run:
@@ -42,11 +68,12 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
             "normalized: take a longer edge"
         )
     start, teacher = sources.start, sources.teacher
+    sources.check(config)
     torch.manual_seed(config.seed)
     network, averaged = UNet(config.network), UNet(config.network).eval()
     network.recomputed_levels = config.recomputed_levels
     if start is not None:
-        _load_start(start, network, config)
+        network.load_state_dict(network_of(start).state_dict())
     averaged.load_state_dict(network.state_dict())
     supervised = Supervised(network, coarse_heads(network, config.supervised_levels))
     placement.put(supervised)
@@ -61,7 +88,7 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
         optimizer=optimizer,
         plateau=open_plateau(config, optimizer),
         scaler=torch.amp.GradScaler(placement.device.type, enabled=placement.dtype == torch.float16),
-        teacher=_open_teacher(teacher, config, placement),
+        teacher=_open_teacher(teacher, placement),
         taught_by=teacher.sha256 if teacher is not None else "",
         taught_on=tuple(teacher.spec.trained_on.split()) if teacher is not None else (),
         started_from=start.sha256 if start is not None else "",
@@ -78,22 +105,24 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
     return run
 
 
-def _open_teacher(teacher: Checkpoint | None, config: TrainConfig, placement: Placement) -> UNet | None:
-    if (teacher is None) != (config.loss.distillation == 0):
-        raise ConfigError(
-            "a teacher and loss.distillation above 0 belong together: give both, --teacher FILE and the weight in a "
-            "recipe of your own, or neither"
-        )
-    if teacher is None:
-        return None
-    ours, theirs = config.network, teacher.spec.network
-    if (theirs.modalities, theirs.classes) != (ours.modalities, ours.classes):
-        raise CheckpointError(
-            f"{teacher.where}: a teacher of {theirs.modalities} modalities and {theirs.classes} labels, this run has "
-            f"{ours.modalities} and {ours.classes}: take a teacher for the same task"
-        )
+def _refuse_another_task(teacher: Checkpoint, config: TrainConfig) -> None:
+    ours, theirs = ModelSpec(name="", network=config.network, window=config.patch), teacher.spec
+    for told, wanted in (
+        (theirs.modalities, ours.modalities),
+        (theirs.labels, ours.labels),
+        (theirs.preprocessing, ours.preprocessing),
+    ):
+        if told != wanted:
+            raise CheckpointError(
+                f"{teacher.where}: a teacher for {told}, this run is for {wanted}: take one for the same task"
+            )
     if any(edge % theirs.divisor for edge in config.patch):
         raise ConfigError(f"{teacher.where}: needs patch edges in multiples of {theirs.divisor}, got {config.patch}")
+
+
+def _open_teacher(teacher: Checkpoint | None, placement: Placement) -> UNet | None:
+    if teacher is None:
+        return None
     network = network_of(teacher).requires_grad_(False)
     placement.put(network)
     return network
@@ -102,8 +131,3 @@ def _open_teacher(teacher: Checkpoint | None, config: TrainConfig, placement: Pl
 def _optimizer(config: TrainConfig, network: Supervised) -> torch.optim.Optimizer:
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-
-
-def _load_start(start: Checkpoint, network: UNet, config: TrainConfig) -> None:
-    refuse_another_network(start, config)
-    network.load_state_dict(network_of(start).state_dict())

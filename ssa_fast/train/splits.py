@@ -22,6 +22,8 @@ class Splits:
     def __post_init__(self) -> None:
         names = [name for fold in self.folds for name in fold]
         twice = sorted({name for name in names if names.count(name) > 1})
+        if not all(self.folds):
+            raise ConfigError(f"fold {self.folds.index(())} holds no cases: name some, or take it out")
         if twice:
             raise ConfigError(f"case {twice[0]} is in two folds: a case may be held out once only")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.records import write_stats
 from ssa_fast.train.splits import Split
 from ssa_fast.train.supervision import Supervised
+from ssa_fast.volume.phantom import phantom_name
 
-__all__ = ["BEST", "LAST", "Facts", "Run"]
+__all__ = ["BEST", "LAST", "Facts", "Run", "refuse_seen"]
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
@@ -56,6 +57,11 @@ class Run:
         return self.folder / LAST
 
     @property
+    def phantoms(self) -> list[str]:
+        """Names of the made-up cases that are trained on."""
+        return [phantom_name(self.config.seed, index) for index in range(self.config.phantoms)]
+
+    @property
     def parameters(self) -> list[nn.Parameter]:
         """All that the optimizer changes, in its order: the network's, then those of the coarse heads."""
         return [*self.network.parameters(), *self.supervised.heads.parameters()]
@@ -78,16 +84,9 @@ class Run:
                 f"{self.path}: was trained on other cases than those given (see {differ}): "
                 "give the same cases and fold, or another --out"
             )
-        # a spec joins names by spaces, so a name that holds one is known by its words
-        for seen, whose, option in (
-            (self.earlier_cases, "the weights that this run begins with were", "--from"),
-            (self.taught_on, "the teacher was", "--teacher"),
-        ):
-            leaked = [files.name for files in split.held_out if set(files.name.split()) <= set(seen)]
-            if leaked:
-                raise ConfigError(
-                    f"{whose} trained on {', '.join(leaked)}, held out now: take another fold, or another {option}"
-                )
+        refuse_seen(split, self.earlier_cases, "the weights that this run begins with were", "another --from")
+        refuse_seen(split, self.taught_on, "the teacher was", "another --teacher")
+        refuse_seen(split, self.phantoms, "this run is", "another seed for its phantoms")
         if self.epochs and set(self.held_out) != held_out:
             raise CheckpointError(
                 f"{self.path}: its epochs were scored on {', '.join(self.held_out) or 'no cases'}, not on "
@@ -104,7 +103,7 @@ class Run:
             if not bool(torch.isfinite(tensor).all()):
                 kept = "the last checkpoint is kept" if self.path.exists() else "nothing is written"
                 raise NumericsError(f"{name} holds NaN or infinity at step {self.step}: lower learning_rate; {kept}")
-        names = " ".join(sorted({*self.earlier_cases, *self.taught_on, *self.cases}))
+        names = " ".join(sorted({*self.earlier_cases, *self.taught_on, *self.cases, *self.phantoms}))
         config = self.config
         spec = ModelSpec(name=config.preset, network=config.network, window=config.patch, trained_on=names)
         facts = Facts(
@@ -134,6 +133,17 @@ class Run:
         for place, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{key}": tensor for key, tensor in values.items()}
         return tensors
+
+
+def refuse_seen(split: Split, seen: Iterable[str], whose: str, other: str) -> None:
+    """Raise ConfigError if a held-out case is among those `seen`: "`whose` trained on" it.
+
+    A spec joins names by spaces, so a name that holds one is known by its words.
+    """
+    words = set(seen)
+    leaked = [files.name for files in split.held_out if set(files.name.split()) <= words]
+    if leaked:
+        raise ConfigError(f"{whose} trained on {', '.join(leaked)}, held out now: take another fold, or {other}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,10 @@ __all__ = ["reestimate"]
 def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placement) -> None:
     """Set the running statistics of every batch norm to their mean over whole brains, one a case, in place.
 
-    Those that training leaves are a running mean over the last patches, seen by weights that have changed since.
-    Phantoms are left out. Source: `update_bn` of stochastic weight averaging (Izmailov et al., UAI 2018).
+    In float32, as it is used, and contiguous: in channels-last, torch 2.13 adds up a whole brain on a CPU in one
+    float32, 0.2 % off in the variance. Those that training leaves are a running mean over the last patches, seen by
+    weights that have changed since. Phantoms are left out.
+    Source: `update_bn` of stochastic weight averaging (Izmailov et al., UAI 2018).
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
     kept = [norm.momentum for norm in norms]
@@ -28,13 +30,14 @@ def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placemen
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
         norm.train()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for case in cases:
         if case.is_phantom:
             continue
         window = case.array.float()[None]  # (1, C, X, Y, Z)
         padding = [size for edge in reversed(window.shape[2:]) for size in (0, -edge % network.config.divisor)]
-        with placement.autocast():
-            network(placement.send(functional.pad(window, padding), is_image=True))
+        network(placement.send(functional.pad(window, padding)))
+    placement.put(network)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
         norm.eval()

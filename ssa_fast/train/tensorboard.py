@@ -22,7 +22,7 @@ class TensorBoard:
     """Writes a run's reports into a folder.
 
     A run that is gone on with from before its last reports (it was killed) tells them again: the earlier ones are
-    hidden from the first new one on. Reports are made at the same steps each time, so none is lost between.
+    hidden from the first new one on. An epoch that was killed while it was scored is in training_stats.json alone.
     """
 
     def __init__(self, folder: Path) -> None:

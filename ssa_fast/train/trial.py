@@ -154,8 +154,10 @@ class Bench:
             return f"its loss is {loss}"
         if not _are_finite(gradient):
             return "its gradient is not finite"
-        if not self.wanted:
+        if subject.execution == BASELINE:
             self.loss, self.wanted = loss, gradient
+        if not self.wanted:
+            return "float32, which it would be held against, is not finite"
         if abs(loss - self.loss) > _LOSS_TOLERANCE:
             return f"its loss is {loss:.4f}, that of float32 {self.loss:.4f}"
         cosine = _cosine(gradient, self.wanted)

@@ -52,7 +52,9 @@ def tune(config: TrainConfig, group: Group, limit_s: float = LIMIT_S) -> Tuning:
     if no way is left.
     """
     if group.size > 1:
-        raise ConfigError("several processes cannot tune at once: tune in one, without torchrun; what it finds is kept")
+        raise ConfigError(
+            "several processes cannot tune at once: tune in one, without torchrun; on GPUs they take it up"
+        )
     began_at = time.perf_counter()
     config = dataclasses.replace(config, accumulate=1, execution=None)
     is_emulated = group.device.type == "cuda" and hardware.has_emulated_tensor_cores(

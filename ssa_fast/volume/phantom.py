@@ -23,7 +23,7 @@ from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.geometry import Affine, FloatArray, LabelArray
 from ssa_fast.volume.phantom_anatomy import BRAIN_BOX, Anatomy, along_axes, make_anatomy, random_field, soft_step
 
-__all__ = ["Phantom", "make_phantom", "write_phantoms"]
+__all__ = ["Phantom", "make_phantom", "phantom_name", "write_phantoms"]
 
 _Voxel = TypeVar("_Voxel", bound=np.generic)
 
@@ -90,7 +90,7 @@ def make_phantom(seed: int, index: int = 0) -> Phantom:
         values[values == 0] = 1  # zero means outside
         modalities[modality] = _in_volume(np.where(brain, values, np.float32(0)))
     labels = _in_volume(np.where(brain, anatomy.labels, np.uint8(0)))
-    return Phantom(name=_name(seed, index), modalities=modalities, labels=labels, affine=_AFFINE.copy())
+    return Phantom(name=phantom_name(seed, index), modalities=modalities, labels=labels, affine=_AFFINE.copy())
 
 
 def write_phantoms(out: Path, cases: int, seed: int) -> list[Path]:
@@ -103,7 +103,7 @@ def write_phantoms(out: Path, cases: int, seed: int) -> list[Path]:
         raise ConfigError(f"number of phantoms must be in [1, {_MOST_CASES}], got {cases}")
     if seed < 0:
         raise ConfigError(f"phantom seed must be >= 0, got {seed}")
-    folders = [out / _name(seed, index) for index in range(cases)]
+    folders = [out / phantom_name(seed, index) for index in range(cases)]
     for folder in folders:
         if folder.exists():
             raise CaseError(f"{folder} exists already: choose another folder, or remove it")
@@ -113,8 +113,11 @@ def write_phantoms(out: Path, cases: int, seed: int) -> list[Path]:
     return folders
 
 
-def _name(seed: int, index: int) -> str:
-    """Where BraTS counts a patient's visits stands the seed, so that phantoms of two seeds never share a name."""
+def phantom_name(seed: int, index: int) -> str:
+    """The name of phantom `index` of a series.
+
+    Where BraTS counts a patient's visits stands the seed, so that phantoms of two seeds never share a name.
+    """
     return f"BraTS-SSA-{_FIRST_NUMBER + index:05d}-{seed:03d}"
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from ssa_fast.cli.train import command
 from ssa_fast.cli.tuning import cache_folder
+from ssa_fast.errors import ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import tune as module
@@ -117,3 +118,15 @@ def test_the_cache_is_where_the_platform_keeps_such_things(
     if variable:
         monkeypatch.setenv(variable, str(tmp_path))
     assert cache_folder() == tmp_path / folder
+
+
+def test_a_user_without_a_home_folder_trains_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ConfigError, match="set XDG_CACHE_HOME or HOME"):
+        cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert cache_folder() == Path("/caches/ssa-fast")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ssa_fast.errors import ConfigError
 from ssa_fast.metrics.overlap import TARGETS
 from ssa_fast.train.crossvalidate import CROSS_VALIDATION, cross_validation, fold_folder, write_cross_validation
 
@@ -41,6 +42,11 @@ def test_the_table_has_a_line_a_fold_and_two_for_all(tmp_path: Path) -> None:
     path = write_cross_validation(tmp_path, found)
     assert path == tmp_path / CROSS_VALIDATION
     assert json.loads(path.read_text())["folds"]["1"]["ET"] == pytest.approx(0.9)
+
+
+def test_a_fold_that_was_never_scored_is_named() -> None:
+    with pytest.raises(ConfigError, match="fold 1 has no scored epoch"):
+        cross_validation({0: RUNS[0], 1: []})
 
 
 def test_folds_lie_beside_each_other() -> None:

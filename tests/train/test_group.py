@@ -43,6 +43,12 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
         join_group()
 
 
+def test_a_gpu_has_its_number_and_its_memory_can_be_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert join_group().device == torch.device("cuda", 0)  # torch takes no limit for a GPU without one
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     for number in range(3):

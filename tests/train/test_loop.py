@@ -159,6 +159,25 @@ def test_an_exception_in_the_middle_of_a_step_saves_no_half_of_it(cases: list[Ca
         assert torch.equal(broken.tensors[name], tensor), name
 
 
+def test_batch_norm_is_estimated_again_before_scores_and_after_a_kill_between(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(SHORT, norm="batch", reestimate=True, supervised_levels=1)
+    _run(config, cases, tmp_path / "whole")
+    _run(dataclasses.replace(config, reestimate=False), cases, tmp_path / "never")
+    with monkeypatch.context() as patched:
+        patched.setattr(CaseScorer, "score", lambda scorer: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            _run(config, cases, tmp_path / "killed")
+    _run(config, cases, tmp_path / "killed")
+    whole, never, killed = (load_checkpoint(tmp_path / name / LAST).tensors for name in ("whole", "never", "killed"))
+    name = "averaged.encoder.0.norm1.running_mean"
+    assert not torch.equal(whole[name], never[name])
+    assert torch.equal(whole["averaged.head.weight"], never["averaged.head.weight"])
+    for name, tensor in whole.items():
+        assert torch.equal(killed[name], tensor), name
+
+
 def test_a_stopped_epoch_gets_the_line_of_an_unbroken_one(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path / "whole")
     stops = iter([False, False, False, True])

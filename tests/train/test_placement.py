@@ -12,12 +12,13 @@ from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
 from ssa_fast.train.config import ExecutionConfig, TrainConfig
 from ssa_fast.train.group import Group, join_group
-from ssa_fast.train.placement import as_begun, choose_placement
+from ssa_fast.train.placement import agreed_execution, as_begun, choose_placement
 
 
 def _gpu(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
     """A CUDA GPU that is chosen, not used."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
 
@@ -95,3 +96,29 @@ def test_what_was_measured_elsewhere_and_cannot_be_had_here_counts_as_not_measur
 def test_without_a_checkpoint_nothing_was_begun(tmp_path: Path) -> None:
     config = TrainConfig(execution=MEASURED)
     assert as_begun(config, tmp_path / "last.safetensors") is config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Second(Group):
+    """The second of two processes; the first has found what `told` says, value by value."""
+
+    told: list[float] = dataclasses.field(default_factory=list)
+
+    def agree(self, value: float) -> float:
+        return self.told.pop(0)
+
+    def any(self, fact: bool) -> bool:
+        return fact
+
+
+def test_all_processes_compute_as_the_first_has_found() -> None:
+    config = TrainConfig(patch=(64, 64, 64))
+
+    def agreed(own: ExecutionConfig | None, *told: float) -> ExecutionConfig | None:
+        return agreed_execution(own, config, _Second(rank=1, size=2, told=list(told)))
+
+    found = ExecutionConfig(precision="float32", layout="channels_last", is_compiled=True)
+    assert agreed(None, 0.0, 1.0, 1.0) == found
+    assert agreed(found, -1.0, 0.0, 0.0) is None  # the first has found nothing
+    assert agreed(None, 2.0, 0.0, 0.0) is None  # fp16, which a CPU has not
+    assert agreed_execution(found, config, Group()) == found

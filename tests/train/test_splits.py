@@ -8,7 +8,7 @@ import pytest
 
 from ssa_fast.config import load_toml
 from ssa_fast.errors import ConfigError
-from ssa_fast.train.splits import Split, Splits, split_cases
+from ssa_fast.train.splits import Split, Splits, count_folds, split_cases
 from ssa_fast.volume.case import CaseFiles
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "splits" / "brats_ssa_15.toml"
@@ -55,6 +55,21 @@ def test_a_held_out_case_that_was_not_given_is_named(splits: Path) -> None:
 def test_a_case_may_be_in_one_fold_only() -> None:
     with pytest.raises(ConfigError, match="case a is in two folds"):
         Splits(folds=(("a",), ("b", "a")))
+
+
+def test_a_fold_without_cases_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fold 1 holds no cases"):
+        Splits(folds=(("a",), ()))
+
+
+def test_folds_are_counted(splits: Path) -> None:
+    assert count_folds(splits) == len(load_toml(Splits, splits).folds)
+
+
+def test_the_shipped_groups_are_the_fifteen_cases_of_the_folds() -> None:
+    groups = load_toml(Splits, SHIPPED.with_name("brats_ssa_15_groups.toml")).folds
+    assert [len(group) for group in groups] == [5, 6, 4]
+    assert sorted(sum(groups, ())) == sorted(sum(load_toml(Splits, SHIPPED).folds, ()))
 
 
 def test_the_shipped_folds_hold_fifteen_cases_three_each() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -37,6 +39,20 @@ def test_statistics_are_the_mean_over_whole_cases_and_phantoms_do_not_count() ->
     torch.testing.assert_close(
         first.norm1.running_var.double(), (variances[0] + variances[1]) / 2, rtol=1e-4, atol=1e-5
     )
+
+
+def test_statistics_of_a_whole_brain_are_exact() -> None:
+    network = random_network(tiny_config("batch", "none"))
+    placement = dataclasses.replace(PLACEMENT, dtype=torch.bfloat16)  # of training; it is used in float32
+    array = (torch.randn(4, 96, 128, 96, generator=torch.Generator().manual_seed(0)) + 3).half()
+    case = TrainingCase(name="Large", array=array, labels=torch.zeros(96, 128, 96, dtype=torch.uint8), voxels={})
+    placement.put(network)
+    reestimate(network, [case], placement)
+    with torch.no_grad():
+        seen = network.encoder[0].conv1(array.float()[None].contiguous()).double()
+    wanted = seen.var(dim=(0, 2, 3, 4))
+    torch.testing.assert_close(network.encoder[0].norm1.running_var.double(), wanted, rtol=1e-5, atol=0)
+    assert network.encoder[0].conv1.weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_weights_mode_and_momentum_stay() -> None:

@@ -17,6 +17,7 @@ from ssa_fast.train.run import Sources
 from ssa_fast.train.splits import Split
 from ssa_fast.train.state import LAST
 from ssa_fast.volume.case import CaseFiles, find_cases
+from ssa_fast.volume.phantom import phantom_name
 from tests.cases import write_case
 from tests.networks import tiny_bundle, tiny_checkpoint, tiny_config
 
@@ -89,6 +90,37 @@ def test_a_teacher_that_has_seen_a_held_out_case_is_refused(cases: list[CaseFile
     split = Split(training=cases[:1], held_out=cases[1:])
     with pytest.raises(ConfigError, match="the teacher was trained on Case-1, held out now"):
         train(TAUGHT, split, tmp_path, lambda progress: None, Sources(teacher=_teacher(trained_on="Case-1")))
+
+
+def test_a_teacher_for_another_task_is_refused(cases: list[CaseFiles], tmp_path: Path) -> None:
+    teacher = _teacher()
+    turned = dataclasses.replace(teacher.spec, modalities=("t1c", "t1n", "t2w", "t2f"))
+    with pytest.raises(CheckpointError, match="a teacher for"):
+        _train(TAUGHT, cases, tmp_path, dataclasses.replace(teacher, spec=turned))
+    deeper = dataclasses.replace(TAUGHT, patch=(16, 16, 24))
+    spec = dataclasses.replace(
+        teacher.spec, network=dataclasses.replace(teacher.spec.network, channels=(2, 2, 2, 2, 2))
+    )
+    with pytest.raises(ConfigError, match="multiples of 16"):
+        _train(deeper, cases, tmp_path, dataclasses.replace(teacher, spec=spec))
+
+
+def test_folded_weights_cannot_be_trained_further(cases: list[CaseFiles], tmp_path: Path) -> None:
+    start = load_weights(tiny_bundle(tmp_path, norm="batch"))
+    with pytest.raises(CheckpointError, match="folded into its convolutions"):
+        train(CONFIG, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, Sources(start=start))
+
+
+def test_weights_to_begin_with_come_without_the_optimizer(cases: list[CaseFiles], tmp_path: Path) -> None:
+    _train(CONFIG, cases, tmp_path, None)
+    assert {name.split(".")[0] for name in load_weights(tmp_path / LAST).tensors} == {"averaged"}
+
+
+def test_a_phantom_that_is_trained_on_cannot_be_held_out(cases: list[CaseFiles], tmp_path: Path) -> None:
+    held_out = dataclasses.replace(cases[1], name=phantom_name(CONFIG.seed, 0))
+    config = dataclasses.replace(CONFIG, phantoms=1)
+    with pytest.raises(ConfigError, match=f"this run is trained on {held_out.name}, held out now"):
+        train(config, Split(training=cases[:1], held_out=[held_out]), tmp_path, lambda progress: None)
 
 
 def test_a_bundle_gives_its_weights_to_begin_with(tmp_path: Path) -> None:
