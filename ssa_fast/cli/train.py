@@ -104,7 +104,7 @@ def command(
     tune: bool,
     **changes: Any,
 ) -> None:
-    """Train on CASES, a fold held out where one is named, and keep OUT/last.safetensors.
+    """Train on CASES, a fold held out where one is named (or all, each in turn), and keep OUT/last.safetensors.
 
     CASES may be a folder that 'ssa-fast prepare' wrote: its volumes are mapped from the disk and need little memory.
 

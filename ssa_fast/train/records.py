@@ -147,7 +147,7 @@ def draw_history(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> Path:
             style = "-" if target in ("WT", "TC", "ET") else ":"
             dice.plot([epoch["step"] for epoch in scored], values, style, label=target, marker=marker)
         dice.set(title="Dice of held-out cases", xlabel="update", ylim=(0, 1))
-        dice.legend(frameon=False, ncols=2)
+        dice.legend(frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))  # below: curves cross it
     rate.plot(steps, [epoch["learning_rate"] for epoch in epochs], marker=marker)
     loss.set(title="Loss", xlabel="update")
     rate.set(title="Learning rate", xlabel="update", yscale="log")
