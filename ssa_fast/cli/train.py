@@ -139,10 +139,10 @@ def command(
         with _signals() as is_stopped:
             for folder, split in splits_of.items():
                 if group.is_first:
-                    _print_plan(config, split, sources, group)
+                    _print_plan(config, split, sources, group)  # of the processes torchrun began, the others are silent
                 with _told(folder, has_board=has_board and group.is_first) as tell:
                     outcome = train(config, split, folder, tell, sources, is_stopped)
-                if group.is_first:  # of the processes that torchrun began; the others say nothing
+                if group.is_first:
                     _print_outcome(outcome, config.preset)
                 if outcome.step < outcome.steps:
                     return
@@ -160,8 +160,10 @@ def _print_plan(config: TrainConfig, split: Split, sources: Sources, group: Grou
     placement = choose_placement(config, group)
     planned = planned_memory(config, placement.dtype.itemsize, sources.teacher_network).peak / 1e9
     trained, held_out = len(split.training), len(split.held_out)
-    click.echo(f"training on {trained} cases, validating on {held_out}, {_words(config)}")
-    click.echo(f"{planned:.2f} GB planned, on {placement.name}")
+    names = ", ".join(files.name for files in split.held_out[:3]) + (", ..." if held_out > 3 else "")
+    named = f" ({names})" if names else ""
+    click.echo(f"training on {trained} cases, validating on {held_out}{named}, {_words(config)}")
+    click.echo(f"{planned:.2f} GB planned for an update, on {placement.name}")
 
 
 def _splits_of(cases: tuple[Path, ...], splits: Path | None, fold: int | None, out: Path) -> dict[Path, Split]:
@@ -225,7 +227,7 @@ def _print_outcome(outcome: Outcome, preset: str) -> None:
     if outcome.step < outcome.steps:
         click.echo(f"saved step {outcome.step} of {outcome.steps} in {path}: the same command goes on there", err=True)
         raise KeyboardInterrupt
-    after = f"next: ssa-fast export {path} --out {preset}.onnx"
+    after = f"next: ssa-fast export {path} --out {path.with_name(preset)}.onnx"
     if outcome.began_at >= outcome.steps:
         click.echo(f"already finished: {path} holds {outcome.step} steps; more --steps go on with it; {after}")
     else:

@@ -85,8 +85,8 @@ def fit_memory(
                 return fitted
     raise BudgetError(
         f"training '{config.preset}' on one patch of {' x '.join(map(str, config.patch))} needs {needed / 1e9:.2f} GB "
-        f"even where activations are recomputed, {budget_bytes / 1e9:.2f} GB are granted: take a smaller patch or the "
-        "'lite' network"
+        f"even where activations are recomputed, {budget_bytes / 1e9:.2g} GB are granted: grant more, as in "
+        "--max-memory 2GB, or take a smaller patch or network"
     )
 
 

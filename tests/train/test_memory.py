@@ -146,5 +146,5 @@ def test_a_batch_is_split_before_it_is_refused() -> None:
     one = math.ceil(planned / 0.9)
     fitted = fit_memory(config, value_bytes=4, budget_bytes=one)
     assert (fitted.batch, fitted.accumulate, fitted.recomputed_levels) == (1, 4, 4)
-    with pytest.raises(BudgetError, match="take a smaller patch or the 'lite' network"):
+    with pytest.raises(BudgetError, match="or take a smaller patch or network"):
         fit_memory(config, value_bytes=4, budget_bytes=one - 1)
