@@ -95,7 +95,7 @@ def test_arrays_have_the_form_of_real_cases(phantom):
     ],
 )
 def test_name_is_one_that_no_real_case_and_no_other_phantom_has(seed, index, name):
-    assert module._name(seed, index) == name
+    assert module.phantom_name(seed, index) == name
 
 
 def test_name_tells_the_seed(phantom):
