@@ -13,13 +13,11 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from ssa_fast.errors import CaseError
 from ssa_fast.labels import LABEL_NAMES, MODALITIES, REGIONS
-from ssa_fast.prepare.problems import Checked, Problem, check_case
+from ssa_fast.prepare.problems import Problem, check_brain
 from ssa_fast.prepare.suspects import Likeness, Repeat, Swap, likeness, suspected_repeats, suspected_swap
 from ssa_fast.volume.case import CaseFiles
 from ssa_fast.volume.geometry import LabelArray, spacing_mm, to_ras
-from ssa_fast.volume.preprocess import crop_to_brain
 
 __all__ = ["CaseFacts", "DataSet", "Intensities", "describe_case", "description_to_json", "description_to_text"]
 
@@ -113,13 +111,10 @@ def describe_case(files: CaseFiles) -> tuple[CaseFacts, Likeness] | list[Problem
 
     It needs no reference, and its voxels may be of any size.
     """
-    checked = check_case(files, for_training=False)
-    if not isinstance(checked, Checked):
-        return checked
-    try:
-        brain = crop_to_brain(checked.case)
-    except CaseError as error:
-        return [Problem.of_error(files.name, "", error)]
+    found = check_brain(files, for_training=False)
+    if isinstance(found, list):
+        return found
+    checked, brain = found
     grid = checked.case.grid
     voxel_ml = float(abs(np.linalg.det(grid.affine[:3, :3]))) / 1000
     labels: LabelArray | None = None

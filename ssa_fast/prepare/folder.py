@@ -13,7 +13,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from ssa_fast.errors import CaseError, ConfigError
+from ssa_fast.errors import ConfigError
 from ssa_fast.files import sha256, write_whole
 from ssa_fast.labels import ET, LABEL_NAMES
 from ssa_fast.prepare.lock import LOCK_FILE
@@ -31,10 +31,10 @@ from ssa_fast.prepare.prepared import (
     read_manifest,
     write_manifest,
 )
-from ssa_fast.prepare.problems import Checked, Problem, check_case
+from ssa_fast.prepare.problems import Checked, Problem, check_brain
 from ssa_fast.volume.case import CaseFiles
 from ssa_fast.volume.geometry import LabelArray, to_ras
-from ssa_fast.volume.preprocess import Brain, crop_to_brain
+from ssa_fast.volume.preprocess import Brain
 
 __all__ = ["OLD_ET", "FolderInWork", "sha256_of"]
 
@@ -94,13 +94,10 @@ class FolderInWork:
 
     def prepare(self, files: CaseFiles, inputs: Mapping[str, SourceFile]) -> list[Problem]:
         """Write a case's files, then its entry; or what keeps it from being written."""
-        checked = check_case(files)
-        if not isinstance(checked, Checked):
-            return checked
-        try:
-            brain = crop_to_brain(checked.case)
-        except CaseError as error:
-            return [Problem.of_error(files.name, "", error)]
+        found = check_brain(files)
+        if isinstance(found, list):
+            return found
+        checked, brain = found
         labels = _labels_of(checked, brain)
         contents = {VOLUME_FILE: _npy(brain.array.astype(np.float16)), LABELS_FILE: _npy(labels)}
         entry = Entry(

@@ -17,10 +17,12 @@ from ssa_fast.errors import CaseError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import Case, CaseFiles, check_voxels, same_grid
 from ssa_fast.volume.nifti import Volume, as_labels, read_volume
+from ssa_fast.volume.preprocess import Brain, crop_to_brain
 
 __all__ = [
     "Checked",
     "Problem",
+    "check_brain",
     "check_case",
     "problem_table",
     "problems_to_json",
@@ -62,6 +64,17 @@ class Checked:
     case: Case
     reference: Volume | None  # labels 0-3, in the axes of its file
     label_values: tuple[int, ...]  # as they stand in the file: 4 up to BraTS 2021
+
+
+def check_brain(files: CaseFiles, *, for_training: bool = True) -> tuple[Checked, Brain] | list[Problem]:
+    """A case as it was read with its brain, cropped and normalized, or all that is wrong with it, as `check_case`."""
+    checked = check_case(files, for_training=for_training)
+    if not isinstance(checked, Checked):
+        return checked
+    try:
+        return checked, crop_to_brain(checked.case)
+    except CaseError as error:
+        return [Problem.of_error(files.name, "", error)]
 
 
 def check_case(files: CaseFiles, *, for_training: bool = True) -> Checked | list[Problem]:
