@@ -8,6 +8,7 @@
     ├── BundleError          a bundle is damaged, foreign or not proven equal          (ValueError)
     ├── ParityError          two runs of one network differ by more than is allowed    (ValueError)
     ├── BackendUnavailable   a backend's library is missing or unfit for this machine  (ImportError)
+    ├── EngineError          an engine cannot be built, or was built for something else (RuntimeError)
     ├── BackendError         an engine failed while it ran                             (RuntimeError)
     ├── BudgetError          a case does not fit the memory that was granted           (MemoryError)
     ├── NumericsError        a network or its training gave NaN or infinity            (ArithmeticError)
@@ -25,6 +26,7 @@ __all__ = [
     "CheckpointError",
     "CohortError",
     "ConfigError",
+    "EngineError",
     "NumericsError",
     "ParityError",
     "ShapeError",
@@ -62,6 +64,10 @@ class ParityError(SsaFastError, ValueError):
 
 class BackendUnavailable(SsaFastError, ImportError):
     """A backend's library is missing or cannot serve this machine."""
+
+
+class EngineError(SsaFastError, RuntimeError):
+    """An engine cannot be built, is damaged, or belongs to another machine, bundle or version."""
 
 
 class BackendError(SsaFastError, RuntimeError):

@@ -6,10 +6,12 @@ import importlib
 import logging
 from collections.abc import Mapping
 from importlib import metadata, util
-from types import MappingProxyType
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 
 from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Choice, Device, Precision
+from ssa_fast.backends.manifest import read_manifest
 from ssa_fast.errors import BackendUnavailable, ConfigError
 from ssa_fast.model.bundle import Bundle
 
@@ -22,6 +24,7 @@ __all__ = [
     "available_backends",
     "choose_backend",
     "open_backend",
+    "open_engine",
 ]
 
 _log = logging.getLogger(__name__)
@@ -69,23 +72,41 @@ def open_backend(name: str, bundle: Bundle, precision: Choice = "auto") -> Backe
     Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing,
     BundleError if the engine cannot load the bundle.
     """
+    module = _module(name)
+    if precision not in ("auto", *module.PRECISIONS):
+        raise ConfigError(f"backend '{name}' computes in {' or '.join(module.PRECISIONS)}, not {precision}")
+    backend: Backend = module.open_bundle(bundle, precision)
+    _log.info("%s: %s, %d bytes, SHA-256 %s", bundle.path, bundle.spec.name, len(bundle.content), bundle.sha256)
+    return backend
+
+
+def open_engine(folder: Path, *, is_unproven_allowed: bool = False) -> Backend:
+    """The engine in a folder, loaded and ready in the backend that its manifest names.
+
+    Raises EngineError if it is damaged, was built for another machine or version, or has no passing parity record (the
+    last may be allowed); BackendUnavailable if the library is missing.
+    """
+    manifest = read_manifest(folder)
+    manifest.check_parity(folder, is_unproven_allowed=is_unproven_allowed)
+    backend: Backend = _module(manifest.backend).open_engine(folder, manifest)
+    _log.info("%s: %s, built from a bundle of SHA-256 %s", folder, manifest.spec.name, manifest.bundle_sha256)
+    return backend
+
+
+def _module(name: str) -> ModuleType:
+    """The module of a backend. Raises ConfigError if there is none, BackendUnavailable if its library is missing."""
     if name not in BACKENDS:
         raise ConfigError(f"no backend '{name}': there are auto, {', '.join(BACKENDS)}")
     module_name, library, extra = BACKENDS[name]
     if library == "onnxruntime":
         _refuse_two_onnxruntimes()
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except ImportError as error:
         also = " (or 'ssa-fast[gpu]')" if extra == "cpu" else ""
         raise BackendUnavailable(
             f"backend '{name}' needs '{library}': pip install 'ssa-fast[{extra}]'{also} ({error})"
         ) from error
-    if precision not in ("auto", *module.PRECISIONS):
-        raise ConfigError(f"backend '{name}' computes in {' or '.join(module.PRECISIONS)}, not {precision}")
-    backend: Backend = module.open_bundle(bundle, precision)
-    _log.info("%s: %s, %d bytes, SHA-256 %s", bundle.path, bundle.spec.name, len(bundle.content), bundle.sha256)
-    return backend
 
 
 def _refuse_two_onnxruntimes() -> None:

@@ -12,7 +12,7 @@ from ssa_fast.volume.geometry import FloatArray
 
 __all__ = ["Backend", "Choice", "Device", "Precision", "check_windows", "cpu_precision", "engine_failure"]
 
-Precision: TypeAlias = Literal["float32", "bf16"]
+Precision: TypeAlias = Literal["float32", "bf16", "float16", "int8"]
 Choice: TypeAlias = Literal["auto", "float32", "bf16"]
 """A precision, or `auto`: bf16 where the device gains from it, else float32."""
 

@@ -48,10 +48,7 @@ def command(
     spec = override(loaded.spec, scores=dict(_score(text) for text in scores), **words)
     parity = export_bundle(loaded, spec, _proving_case(case_path), out, is_float16=weights == "float16")
     click.echo(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB, weights in {weights}")
-    click.echo(
-        f"proven on {parity.windows}: {parity.label_agreement:.4%} of brain voxels with equal labels, Dice changed "
-        f"by at most {parity.dice_change:.4f}, logits by at most {parity.largest_logit_error:.4f} ({parity.device})"
-    )
+    click.echo(f"proven on {parity}")
 
 
 def _proving_case(path: Path | None) -> Case:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from ssa_fast.backends import BACKENDS, Choice, choose_backend, open_backend
+from ssa_fast.backends import BACKENDS, Backend, Choice, choose_backend, open_backend, open_engine
+from ssa_fast.backends.manifest import is_engine, read_manifest
 from ssa_fast.cli.options import FOLDER, cases_argument, chosen_cases, modality_options
-from ssa_fast.errors import CohortError
+from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.infer.cohort import Outcome, segment_cohort
 from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.segmenter import Segmenter
@@ -30,8 +31,12 @@ __all__ = ["command"]
     "--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", show_default=True, help="What runs it."
 )
 @click.option(
-    "--bundle", default="lite", show_default=True, help="A shipped bundle's name, or a path to an .onnx file."
+    "--bundle",
+    default="lite",
+    show_default=True,
+    help="A shipped bundle's name, a path to an .onnx file, or the folder of an engine.",
 )
+@click.option("--unproven", is_flag=True, help="Run an engine that was not proven equal to its bundle.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bf16"]),
@@ -45,6 +50,7 @@ def command(
     backend: str,
     bundle: str,
     precision: Choice,
+    unproven: bool,
     **named: Path | None,
 ) -> None:
     """Segment CASES into OUT/CASE.nii.gz, with OUT/CASE.json beside each that says how it was made.
@@ -55,20 +61,11 @@ def command(
     Not a medical device: every result is for a radiologist to judge.
     """
     found = chosen_cases(cases, named)
-    is_path = bundle.endswith(".onnx")
-    loaded = read_bundle(Path(bundle) if is_path else shipped_bundle(bundle))
-    facts: dict[str, object] = {
-        "bundle_sha256": loaded.sha256,
-        "asked_for": {"backend": backend, "precision": precision},
-    }
-    if backend == "auto":
-        backend, reason = choose_backend()
-        facts["backend_chosen"] = f"{backend}: {reason}"
-        click.echo(f"backend {backend}: {reason}")
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
+    opened, facts = _opened(backend, bundle, precision, is_unproven_allowed=unproven)
     seconds, failed = [], []
-    with closing(open_backend(backend, loaded, precision)) as opened:
-        click.echo(f"network {loaded.spec.name} by {opened.device}")
+    with closing(opened):
+        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
+        click.echo(f"network {opened.spec.name} by {opened.device}")
         outcomes = segment_cohort(Segmenter(opened), found, out, facts, _print_plan)
         for place, outcome in enumerate(outcomes, start=1):
             _print_outcome(outcome, place, len(found))
@@ -84,6 +81,29 @@ def command(
         )
     if failed:
         raise CohortError(f"{len(failed)} of {len(found)} cases failed: {', '.join(failed)} (each has its line above)")
+
+
+def _opened(
+    backend: str, bundle: str, precision: Choice, *, is_unproven_allowed: bool
+) -> tuple[Backend, dict[str, object]]:
+    """What runs the network, and what a record says of how it was chosen."""
+    facts: dict[str, object] = {"asked_for": {"backend": backend, "precision": precision}}
+    path = Path(bundle)
+    if is_engine(path):
+        manifest = read_manifest(path)
+        if backend not in ("auto", manifest.backend) or precision not in ("auto", manifest.precision):
+            raise ConfigError(
+                f"{path} is an engine for --backend {manifest.backend} in {manifest.precision}: leave both away"
+            )
+        facts |= {"bundle_sha256": manifest.bundle_sha256, "engine_sha256": manifest.engine_sha256}
+        return open_engine(path, is_unproven_allowed=is_unproven_allowed), facts
+    loaded = read_bundle(path if bundle.endswith(".onnx") else shipped_bundle(bundle))
+    facts["bundle_sha256"] = loaded.sha256
+    if backend == "auto":
+        backend, reason = choose_backend()
+        facts["backend_chosen"] = f"{backend}: {reason}"
+        click.echo(f"backend {backend}: {reason}")
+    return open_backend(backend, loaded, precision), facts
 
 
 def _print_plan(name: str, plan: Plan) -> None:

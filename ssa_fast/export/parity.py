@@ -1,59 +1,152 @@
-"""Whether two forms of one network give the same answer, measured on a brain."""
+"""Whether two forms of one network give the same answer, measured on brains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import EllipsisType, MappingProxyType
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ssa_fast.backends.base import Backend
-from ssa_fast.errors import ParityError
+from ssa_fast.errors import ShapeError
+from ssa_fast.labels import REGIONS
 from ssa_fast.metrics.overlap import overlaps
-from ssa_fast.volume.geometry import BoolArray, FloatArray
+from ssa_fast.model.parity import Limits, Parity
+from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case
+from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, to_ras
+from ssa_fast.volume.nifti import read_labels
 from ssa_fast.volume.postprocess import labels_from_logits
+from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
 
-__all__ = ["AGREEMENT_NEEDED", "Parity", "compare"]
+__all__ = ["LIMITS", "Answer", "Proof", "answers_of", "compare", "proof_of", "read_proofs"]
 
-AGREEMENT_NEEDED: Mapping[str, float] = MappingProxyType({"float32": 0.999, "float16": 0.999, "bf16": 0.995})
-"""Least share of brain voxels with equal labels, by precision of the weights or the arithmetic."""
+Kind = TypeVar("Kind", bound=np.generic)
+
+LIMITS: Mapping[str, Limits] = MappingProxyType(
+    {
+        "float32": Limits(label_agreement=0.999, dice_change=0.001),
+        "float16": Limits(label_agreement=0.999, dice_change=0.002),
+        "bf16": Limits(label_agreement=0.995, dice_change=0.002),
+        "int8": Limits(label_agreement=0.99, dice_change=0.005),
+    }
+)
+"""What is allowed where no profile says otherwise, by precision of the arithmetic or of the stored weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parity:
-    """How close a backend comes to a reference on the same windows."""
+class Proof:
+    """One brain on which forms of a network are compared."""
 
-    reference: str  # what it was compared with
-    device: str  # what ran it
-    windows: str  # what both were given
-    label_agreement: float  # share of brain voxels with equal labels
-    dice_change: float  # largest 1 - Dice between both over the targets that the reference finds
-    largest_logit_error: float
-
-    def check(self, needed: float) -> None:
-        """Raises ParityError if fewer than a share of `needed` of the labels agree, or if the logits are not finite."""
-        if not (np.isfinite(self.largest_logit_error) and self.label_agreement >= needed):
-            raise ParityError(
-                f"{self.device} agrees with {self.reference} on {self.label_agreement:.4%} of brain voxels of "
-                f"{self.windows} (largest logit error {self.largest_logit_error:.3g}), wanted {needed:.2%}: "
-                "nothing was written"
-            )
+    name: str  # of the case
+    windows: FloatArray  # (1, C, X, Y, Z), the padded brain box
+    foreground: BoolArray  # (X, Y, Z), where the brain is in it
+    truth: LabelArray | None = None  # (X, Y, Z), the case's own segmentation
 
 
-def compare(reference: Backend, candidate: Backend, windows: FloatArray, brain: BoolArray, title: str) -> Parity:
-    """The parity of `candidate` with `reference` on (1, C, X, Y, Z) windows whose `brain` is (X, Y, Z)."""
-    wanted = reference.logits(windows)[0].copy()  # (K, X, Y, Z)
-    seen = candidate.logits(windows)[0]
-    error = float(np.abs(wanted - seen).max())
-    wanted_labels = labels_from_logits(wanted) * brain
-    seen_labels = labels_from_logits(seen) * brain
-    found = [overlap for overlap in overlaps(wanted_labels, seen_labels).values() if overlap.reference]
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the reference makes of a proof."""
+
+    proof: Proof
+    logits: FloatArray  # (K, X, Y, Z)
+    labels: LabelArray  # (X, Y, Z), 0 outside the brain
+
+
+def proof_of(case: Case, divisor: int, truth: LabelArray | None = None, shape: tuple[int, ...] = ()) -> Proof:
+    """A case as a network is given it: its brain box, edges padded to multiples of `divisor`.
+
+    `truth` (X, Y, Z) is in the axes of the case's files. `shape` asks for a window of that size instead, about the
+    middle of the brain: for engines that were built for one shape alone.
+    """
+    brain = crop_to_brain(case)
+    windows, inner = pad_brain(brain, divisor)
+    foreground = np.zeros(windows.shape[2:], dtype=np.bool_)
+    foreground[inner.slices] = brain.foreground
+    turned = None
+    if truth is not None:
+        turned = np.zeros(windows.shape[2:], dtype=np.uint8)
+        turned[inner.slices] = to_ras(truth, case.grid.affine)[brain.box.slices]
+    if shape:
+        windows, foreground = _middle(windows, shape), _middle(foreground, shape)
+        turned = None if turned is None else _middle(turned, shape)
+    return Proof(name=case.name, windows=windows, foreground=foreground, truth=turned)
+
+
+def read_proofs(cases: Sequence[CaseFiles], divisor: int, shape: tuple[int, ...] = ()) -> list[Proof]:
+    """The proofs of cases, with the segmentation of each that has one. Raises CaseError."""
+    proofs = []
+    for files in cases:
+        with errors_of_case(files.name):
+            truth = read_labels(files.one("seg")).array if "seg" in files.found else None
+        proofs.append(proof_of(read_case(files), divisor, None if truth is None else truth.astype(np.uint8), shape))
+    return proofs
+
+
+def answers_of(reference: Backend, proofs: Sequence[Proof]) -> list[Answer]:
+    """What the reference makes of each proof: worked out once, held against every candidate."""
+    answers = []
+    for proof in proofs:
+        logits = reference.logits(proof.windows)[0].copy()  # (K, X, Y, Z)
+        answers.append(Answer(proof=proof, logits=logits, labels=labels_from_logits(logits) * proof.foreground))
+    return answers
+
+
+def compare(reference: str, answers: Sequence[Answer], candidate: Backend, limits: Limits) -> Parity:
+    """The parity of `candidate` with the `answers` of what `reference` names.
+
+    Raises ShapeError for no answer, NumericsError for NaN in the candidate's logits.
+    """
+    if not answers:
+        raise ShapeError("no case to compare on: give one or more")
+    agreements, largest, means = [], [], []
+    between: dict[str, list[float]] = {region: [] for region in REGIONS}
+    changes: dict[str, list[float]] = {region: [] for region in REGIONS}
+    for answer in answers:
+        proof = answer.proof
+        logits = candidate.logits(proof.windows)[0]
+        error = np.abs(answer.logits - logits)
+        largest.append(float(error.max()))
+        means.append(float(error.mean()))
+        labels = labels_from_logits(logits) * proof.foreground
+        agreements.append(float((labels == answer.labels)[proof.foreground].mean()))
+        for region, dice in _dice(answer.labels, labels).items():
+            between[region].append(dice)
+        if proof.truth is not None:
+            ours, theirs = _dice(proof.truth, labels), _dice(proof.truth, answer.labels)
+            for region in REGIONS:
+                changes[region].append(ours[region] - theirs[region])
     return Parity(
-        reference=str(reference.device),
-        device=str(candidate.device),
-        windows=title,
-        label_agreement=float((wanted_labels == seen_labels)[brain].mean()),
-        dice_change=max((1 - overlap.dice for overlap in found), default=0.0),
-        largest_logit_error=error,
+        reference=reference,
+        candidate=str(candidate.device),
+        cases=tuple(answer.proof.name for answer in answers),
+        label_agreement=min(agreements),
+        mean_logit_error=statistics.fmean(means),
+        largest_logit_error=float(np.max(largest)),  # max() would pass over NaN
+        dice_between={region: statistics.fmean(values) for region, values in between.items()},
+        dice_change={region: statistics.fmean(values) for region, values in changes.items() if values},
+        limits=limits,
     )
+
+
+def _dice(one: LabelArray, other: LabelArray) -> dict[str, float]:
+    found = overlaps(one, other)
+    return {region: found[region].dice for region in REGIONS}
+
+
+def _middle(array: npt.NDArray[Kind], shape: Sequence[int]) -> npt.NDArray[Kind]:
+    """The middle of the last three axes, cut or padded with zeros to `shape`."""
+    result: npt.NDArray[Kind] = np.zeros((*array.shape[:-3], *shape), dtype=array.dtype)
+    source: list[slice] = []
+    target: list[slice] = []
+    for have, want in zip(array.shape[-3:], shape, strict=True):
+        width = min(have, want)
+        source.append(slice((have - width) // 2, (have - width) // 2 + width))
+        target.append(slice((want - width) // 2, (want - width) // 2 + width))
+    into: tuple[EllipsisType | slice, ...] = (Ellipsis, *target)
+    out_of: tuple[EllipsisType | slice, ...] = (Ellipsis, *source)
+    result[into] = array[out_of]
+    return result

@@ -17,14 +17,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ssa_fast.backends import open_backend
 from ssa_fast.backends.pytorch import PytorchBackend
-from ssa_fast.export.parity import AGREEMENT_NEEDED, Parity, compare
+from ssa_fast.config import to_mapping
+from ssa_fast.export.parity import LIMITS, answers_of, compare, proof_of
 from ssa_fast.files import write_whole
 from ssa_fast.model.bundle import PARITY, SPEC, Bundle
 from ssa_fast.model.checkpoint import Checkpoint, network_of
+from ssa_fast.model.parity import Parity
 from ssa_fast.model.spec import ModelSpec, UNetConfig
 from ssa_fast.model.unet import UNet, fold_batch_norm
 from ssa_fast.volume.case import Case
-from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
 
 __all__ = ["OPSET", "export_bundle", "onnx_graph"]
 
@@ -49,18 +50,17 @@ def export_bundle(
     model = onnx_graph(folded, is_float16=is_float16)
     helper.set_model_props(model, {SPEC: spec.to_json()})
 
-    brain = crop_to_brain(case)
-    windows, inner = pad_brain(brain, spec.divisor)
-    foreground = np.zeros(windows.shape[2:], dtype=np.bool_)
-    foreground[inner.slices] = brain.foreground
     reference = PytorchBackend(network, checkpoint.spec, torch.device("cpu"), "float32")
-    unproven = Bundle(path=path, content=model.SerializeToString(deterministic=True), spec=spec, parity={})
+    answers = answers_of(reference, [proof_of(case, spec.divisor)])
+    unproven = Bundle(path=path, content=model.SerializeToString(deterministic=True), spec=spec, parity=None)
     candidate = open_backend("ort", unproven)
-    parity = compare(reference, candidate, windows, foreground, title=f"case {case.name}")
+    parity = compare(
+        "the checkpoint in torch float32", answers, candidate, LIMITS["float16" if is_float16 else "float32"]
+    )
     candidate.close()
-    parity.check(AGREEMENT_NEEDED["float16" if is_float16 else "float32"])
+    parity.check("nothing was written")
 
-    helper.set_model_props(model, {SPEC: spec.to_json(), PARITY: json.dumps(dataclasses.asdict(parity))})
+    helper.set_model_props(model, {SPEC: spec.to_json(), PARITY: json.dumps(to_mapping(parity))})
     onnx.checker.check_model(model, full_check=True)
     write_whole(path, model.SerializeToString(deterministic=True))
     return parity

@@ -11,19 +11,24 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from ssa_fast.errors import BundleError
+from ssa_fast.config import from_mapping
+from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.files import sha256
+from ssa_fast.model.parity import Parity
 from ssa_fast.model.spec import ModelSpec
 
-__all__ = ["PARITY", "SPEC", "Bundle", "read_bundle"]
+__all__ = ["ARITHMETIC", "PARITY", "SPEC", "Arithmetic", "Bundle", "read_bundle"]
 
-SPEC, PARITY = "ssa_fast.spec", "ssa_fast.parity"
+SPEC, PARITY, ARITHMETIC = "ssa_fast.spec", "ssa_fast.parity", "ssa_fast.arithmetic"
 """Keys of a bundle's metadata."""
+
+Arithmetic: TypeAlias = Literal["float32", "float16", "int8"]
+"""What the graph itself computes in; int8: its quantized layers, the others in float32 or what the engine takes."""
 
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -43,7 +48,8 @@ class Bundle:
     path: Path
     content: bytes
     spec: ModelSpec
-    parity: Mapping[str, Any]  # how it was compared with its checkpoint, and how close it came
+    parity: Parity | None  # how it was held against its reference; None: not yet
+    arithmetic: Arithmetic = "float32"
 
     @property
     def sha256(self) -> str:
@@ -82,10 +88,13 @@ def read_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path}: was never proven equal to its checkpoint: export it again with 'ssa-fast export'")
     spec = ModelSpec.from_json(entries[SPEC], where=str(path))
     try:
-        parity = json.loads(entries[PARITY])
-    except json.JSONDecodeError as error:
+        parity = from_mapping(Parity, json.loads(entries[PARITY]))
+    except (json.JSONDecodeError, ConfigError) as error:
         raise BundleError(f"{path}: its parity record is damaged ({error}): export it again") from error
-    return Bundle(path=path, content=content, spec=spec, parity=parity)
+    arithmetic = entries.get(ARITHMETIC, "float32")
+    if arithmetic not in get_args(Arithmetic):
+        raise BundleError(f"{path}: computes in {arithmetic}, which this version of ssa-fast does not know: update it")
+    return Bundle(path=path, content=content, spec=spec, parity=parity, arithmetic=cast(Arithmetic, arithmetic))
 
 
 def _fields(message: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -14,13 +14,12 @@ import torch
 from ssa_fast import hardware
 from ssa_fast.backends import Backend, Choice, Device, available_backends, open_backend
 from ssa_fast.errors import BackendError, ShapeError
-from ssa_fast.export.parity import AGREEMENT_NEEDED, compare
+from ssa_fast.export.parity import LIMITS, Answer, answers_of, compare, proof_of
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.model.unet import UNet
 from ssa_fast.pretrained import shipped_bundle
 from ssa_fast.volume.case import find_cases, read_case
-from ssa_fast.volume.geometry import BoolArray, FloatArray
-from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
+from ssa_fast.volume.geometry import FloatArray
 from tests.networks import tiny_config
 
 LOGIT_TOLERANCE = {"float32": 1e-3}  # absolute; bf16 keeps 8 bits of a value, so it is held by its labels alone
@@ -90,26 +89,19 @@ def test_logits_are_those_of_the_eager_network(name: str, precision: Choice, tin
 
 
 @pytest.fixture(scope="module")
-def brain(shared_ssa: Path) -> tuple[FloatArray, BoolArray, Backend]:
-    """A real brain's windows, where it is in them, and a reference that has worked out its logits."""
-    brain = crop_to_brain(read_case(find_cases([shared_ssa / "BraTS-SSA-00047-000"])[0]))
+def answer(shared_ssa: Path) -> Answer:
+    """What the eager network makes of a real brain."""
     reference = EagerFloat64(read_bundle(shipped_bundle("lite")))
-    windows, inner = pad_brain(brain, reference.spec.divisor)
-    foreground = np.zeros(windows.shape[2:], dtype=np.bool_)
-    foreground[inner.slices] = brain.foreground
-    wanted = reference.logits(windows)
-    reference.logits = lambda _: wanted  # type: ignore[method-assign]
-    return windows, foreground, reference
+    case = read_case(find_cases([shared_ssa / "BraTS-SSA-00047-000"])[0])
+    [answer] = answers_of(reference, [proof_of(case, reference.spec.divisor)])
+    return answer
 
 
 @every_run
-def test_the_shipped_bundle_gives_the_same_labels_on_a_real_brain(
-    name: str, precision: Choice, brain: tuple[FloatArray, BoolArray, Backend]
-) -> None:
-    windows, foreground, reference = brain
+def test_the_shipped_bundle_gives_the_same_labels_on_a_real_brain(name: str, precision: Choice, answer: Answer) -> None:
     backend = _opened(name, precision, read_bundle(shipped_bundle("lite")))
-    parity = compare(reference, backend, windows, foreground, "a real brain")
-    assert parity.label_agreement >= AGREEMENT_NEEDED[precision]
+    parity = compare("eager float64", [answer], backend, LIMITS[precision])
+    assert parity.has_passed, parity.shortcomings
     assert parity.largest_logit_error <= BRAIN_LOGIT_TOLERANCE.get((name, precision), np.inf)
     backend.close()
 
