@@ -88,8 +88,11 @@ def _gpu_words(utilization: float | None, memory_bytes: int | None) -> list[str]
 
 
 def _time_left(seconds: float) -> str:
+    """To two or three digits: 119 s, 2 min, 119 min, 2 h 00 min."""
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min left" if minutes >= 60 else f"{minutes} min left"
+    if minutes >= 120:
+        return f"{minutes // 60} h {minutes % 60:02d} min left"
+    return f"{minutes} min left" if round(seconds) >= 120 else f"{round(seconds)} s left"
 
 
 def _epoch_line(epoch: Epoch) -> str:

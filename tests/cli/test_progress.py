@@ -82,6 +82,25 @@ def test_a_log_file_gets_a_line_a_report_and_a_line_an_epoch() -> None:
     assert third.endswith("WT 0.900  TC 0.800; 75 s, at most 2.84 GB")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0 s left"),
+        (119.4, "119 s left"),
+        (119.6, "2 min left"),
+        (150, "2 min left"),
+        (119.4 * 60, "119 min left"),
+        (119.6 * 60, "2 h 00 min left"),
+        (3 * 3600 + 125, "3 h 02 min left"),
+    ],
+)
+def test_time_left_is_in_seconds_then_minutes_then_hours(seconds: float, words: str) -> None:
+    log = io.StringIO()
+    with progress_display(log) as display:
+        display(_progress(20, seconds_left=seconds))
+    assert f"  {words}  " in log.getvalue()
+
+
 def test_a_terminal_has_one_line_that_is_rewritten_and_the_epochs_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     _wide(monkeypatch, 200)
     terminal = Terminal()
@@ -106,7 +125,7 @@ def test_a_narrow_terminal_cuts_the_line_and_never_wraps_it(monkeypatch: pytest.
         display(_progress(20))
         display(_progress(40))
     assert all(len(part) < 60 for part in terminal.getvalue().rstrip("\n").split("\r"))
-    assert terminal.lines[0] == "[####------] 40/100  loss 0.500  3.10 patches/s  0 min left"[:59]
+    assert terminal.lines[0] == "[####------] 40/100  loss 0.500  3.10 patches/s  0 s left"[:59]
 
 
 def test_a_line_is_ended_when_the_run_fails() -> None:
