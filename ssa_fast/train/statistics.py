@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.dataset import TrainingCase
 from ssa_fast.train.placement import Placement
+from ssa_fast.volume.geometry import pad_to_multiple
 
 __all__ = ["reestimate"]
 
@@ -19,8 +19,8 @@ __all__ = ["reestimate"]
 def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placement) -> None:
     """Set the running statistics of every batch norm to their mean over whole brains, one a case, in place.
 
-    In float32, as it is used, and contiguous: in channels-last, torch 2.13 adds up a whole brain on a CPU in one
-    float32, 0.2 % off in the variance. Those that training leaves are a running mean over the last patches, seen by
+    Padded and in float32, as it is used, and contiguous: in channels-last, torch 2.13 adds up a whole brain on a CPU in
+    one float32, 0.2 % off in the variance. Those that training leaves are a running mean over the last patches, seen by
     weights that have changed since. Phantoms are left out.
     Source: `update_bn` of stochastic weight averaging (Izmailov et al., UAI 2018).
     """
@@ -34,9 +34,8 @@ def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placemen
     for case in cases:
         if case.is_phantom:
             continue
-        window = case.array.float()[None]  # (1, C, X, Y, Z)
-        padding = [size for edge in reversed(window.shape[2:]) for size in (0, -edge % network.config.divisor)]
-        network(placement.send(functional.pad(window, padding)))
+        padded, _ = pad_to_multiple(case.array.numpy(), network.config.divisor)
+        network(placement.send(torch.from_numpy(padded)[None]))  # (1, C, X, Y, Z)
     placement.put(network)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum

@@ -29,8 +29,8 @@ def test_statistics_are_the_mean_over_whole_cases_and_phantoms_do_not_count() ->
     reestimate(network, [*cases, _case(2, is_phantom=True)], PLACEMENT)
     means, variances = [], []
     for case in cases:
-        window = np.zeros((1, 4, 20, 16, 24), dtype=np.float32)  # edges in multiples of 4
-        window[0, :, :18, :, :22] = case.array.float().numpy()
+        window = np.zeros((1, 4, 20, 16, 24), dtype=np.float32)  # edges in multiples of 4, padded on both sides
+        window[0, :, 1:19, :, 1:23] = case.array.float().numpy()
         with torch.no_grad():
             seen = first.conv1(torch.from_numpy(window)).double()
         means.append(seen.mean(dim=(0, 2, 3, 4)))
