@@ -17,7 +17,7 @@ from ssa_fast.train.placement import Placement
 from ssa_fast.train.resume import refuse_another_network, resume
 from ssa_fast.train.schedule import open_plateau
 from ssa_fast.train.splits import Split
-from ssa_fast.train.state import Run, refuse_seen
+from ssa_fast.train.state import Run, refuse_leaks
 from ssa_fast.train.supervision import Supervised, coarse_heads
 
 __all__ = ["Sources", "open_run"]
@@ -37,13 +37,19 @@ class Sources:
         """The shape of the teacher, if there is one."""
         return None if self.teacher is None else self.teacher.spec.network
 
+    @property
+    def earlier_cases(self) -> tuple[str, ...]:
+        """What the first weights had been trained on."""
+        return _trained_on(self.start)
+
+    @property
+    def taught_on(self) -> tuple[str, ...]:
+        """What the teacher had been trained on."""
+        return _trained_on(self.teacher)
+
     def check(self, config: TrainConfig, split: Split = _NO_CASES) -> None:
         """Raise what `open_run` would of these networks, and ConfigError for one that has seen a held-out case."""
-        for source, whose, other in (
-            (self.start, "the weights that this run begins with were", "another --from"),
-            (self.teacher, "the teacher was", "another --teacher"),
-        ):
-            refuse_seen(split, source.spec.trained_on.split() if source else (), whose, other)
+        refuse_leaks(split, self.earlier_cases, self.taught_on)
         if self.start is not None:
             refuse_another_network(self.start, config)
         if (self.teacher is None) != (config.loss.distillation == 0):
@@ -90,9 +96,9 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
         scaler=torch.amp.GradScaler(placement.device.type, enabled=placement.dtype == torch.float16),
         teacher=_open_teacher(teacher, placement),
         taught_by=teacher.sha256 if teacher is not None else "",
-        taught_on=tuple(teacher.spec.trained_on.split()) if teacher is not None else (),
+        taught_on=sources.taught_on,
         started_from=start.sha256 if start is not None else "",
-        earlier_cases=tuple(start.spec.trained_on.split()) if start is not None else (),
+        earlier_cases=sources.earlier_cases,
     )
     if placement.group.is_first:
         remove_partials(folder)
@@ -103,6 +109,10 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
                 f"{run.path}: did not begin with the checkpoint given: leave --from out, or another --out"
             )
     return run
+
+
+def _trained_on(source: Checkpoint | None) -> tuple[str, ...]:
+    return tuple(source.spec.trained_on.split()) if source is not None else ()
 
 
 def _refuse_another_task(teacher: Checkpoint, config: TrainConfig) -> None:

@@ -22,7 +22,7 @@ from ssa_fast.train.splits import Split
 from ssa_fast.train.supervision import Supervised
 from ssa_fast.volume.phantom import phantom_name
 
-__all__ = ["BEST", "LAST", "Facts", "Run", "refuse_seen"]
+__all__ = ["BEST", "LAST", "Facts", "Run", "refuse_leaks"]
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
@@ -84,9 +84,8 @@ class Run:
                 f"{self.path}: was trained on other cases than those given (see {differ}): "
                 "give the same cases and fold, or another --out"
             )
-        refuse_seen(split, self.earlier_cases, "the weights that this run begins with were", "another --from")
-        refuse_seen(split, self.taught_on, "the teacher was", "another --teacher")
-        refuse_seen(split, self.phantoms, "this run is", "another seed for its phantoms")
+        refuse_leaks(split, self.earlier_cases, self.taught_on)
+        _refuse_seen(split, self.phantoms, "this run is", "another seed for its phantoms")
         if self.epochs and set(self.held_out) != held_out:
             raise CheckpointError(
                 f"{self.path}: its epochs were scored on {', '.join(self.held_out) or 'no cases'}, not on "
@@ -135,7 +134,13 @@ class Run:
         return tensors
 
 
-def refuse_seen(split: Split, seen: Iterable[str], whose: str, other: str) -> None:
+def refuse_leaks(split: Split, earlier: Iterable[str], taught: Iterable[str]) -> None:
+    """Raise ConfigError if the first weights (`earlier`) or the teacher (`taught`) have seen a held-out case."""
+    _refuse_seen(split, earlier, "the weights that this run begins with were", "another --from")
+    _refuse_seen(split, taught, "the teacher was", "another --teacher")
+
+
+def _refuse_seen(split: Split, seen: Iterable[str], whose: str, other: str) -> None:
     """Raise ConfigError if a held-out case is among those `seen`: "`whose` trained on" it.
 
     A spec joins names by spaces, so a name that holds one is known by its words.
