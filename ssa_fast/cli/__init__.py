@@ -56,12 +56,12 @@ def cli(verbose: bool) -> None:
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="ssa-fast", standalone_mode=False)
     except SsaFastError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        click.echo(_words(error), err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -70,3 +70,15 @@ def main() -> NoReturn:
         click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
         sys.exit(2)
     sys.exit(0)
+
+
+def _words(error: click.ClickException) -> str:
+    """One line; the whole help where nothing was asked for, which newer versions of click call an error."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message()
+    if context is None:
+        return f"error: {message}"
+    if message == context.get_help():
+        return message
+    line = " ".join(message.split()).rstrip(".")
+    return f"error: {line} (see '{context.command_path} --help')"

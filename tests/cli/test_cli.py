@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from ssa_fast.cli import main
 from tests.cases import tumor_labels, write_case, write_nifti
 
 
@@ -161,6 +162,42 @@ def test_bad_arguments_are_one_line_and_exit_2(arguments: tuple[str, ...], words
     assert done.returncode == 2, done.stderr
     assert words in error_line(done)
     assert sorted(path.name for path in case.parent.iterdir()) == [case.name]
+
+
+VERBS = ("describe", "evaluate", "export", "infer", "phantom", "prepare", "train", "verify")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        *(((verb, "--zzz"), f"No such option '--zzz' (see 'ssa-fast {verb} --help')") for verb in VERBS),
+        (("paint",), "No such command 'paint' (see 'ssa-fast --help')"),
+        (("train", "."), "Missing option '--out' (see 'ssa-fast train --help')"),
+        (("train", "--out", "x"), "Missing argument 'CASES...' (see 'ssa-fast train --help')"),
+        (
+            ("train", ".", "--out", "x", "--steps", "many"),
+            "Invalid value for '--steps': 'many' is not a valid integer (see 'ssa-fast train --help')",
+        ),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_names_the_help(
+    arguments: tuple[str, ...], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["anything", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_without_a_verb_the_whole_help_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["anything"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).startswith("Usage: ssa-fast [OPTIONS] COMMAND")
 
 
 def test_a_damaged_bundle_is_one_line(case: Path, tmp_path: Path) -> None:
