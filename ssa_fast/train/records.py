@@ -121,16 +121,17 @@ def write_bad_batch(folder: Path, patches: Sequence[Patch]) -> Path:
 
 
 def draw_history(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> Path:
-    """Draw training_history.png, loss, Dice and learning rate by epoch, and return it.
+    """Draw training_history.png, loss, Dice and learning rate by update, and return it. The best epoch is marked.
 
     Raises BackendUnavailable if matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise BackendUnavailable(f"{HISTORY} needs matplotlib: pip install 'ssa-fast[report]'") from error
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     scored = [epoch for epoch in epochs if epoch["held_out"]]
     loss, rate, *rest = figure.subplots(1, 3 if scored else 2)
@@ -147,13 +148,16 @@ def draw_history(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> Path:
             style = "-" if target in ("WT", "TC", "ET") else ":"
             dice.plot([epoch["step"] for epoch in scored], values, style, label=target, marker=marker)
         dice.set(title="Dice of held-out cases", xlabel="update", ylim=(0, 1))
-        dice.legend(frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))  # below: curves cross it
+        best = max(scored, key=lambda epoch: np.mean([epoch["held_out"]["dice"][region] for region in REGIONS]))
+        dice.axvline(best["step"], color="0.6", linewidth=0.8, zorder=0, label=f"best: epoch {best['epoch']}")
+        dice.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))  # below: curves cross it
     rate.plot(steps, [epoch["learning_rate"] for epoch in epochs], marker=marker)
     loss.set(title="Loss", xlabel="update")
     rate.set(title="Learning rate", xlabel="update", yscale="log")
     loss.legend(frameon=False)
     for axes in (loss, rate, *rest):
         axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     write_whole(folder / HISTORY, content.getvalue())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from ssa_fast.train.placement import choose_placement
 from ssa_fast.train.records import HISTORY, INFO, STATS, Epoch, HeldOutScores, draw_history, write_info, write_stats
 
 
-def _epochs(count: int, *, is_scored: bool = True) -> list[dict[str, object]]:
+def _epochs(count: int, *, is_scored: bool = True) -> list[dict[str, Any]]:
     epochs = []
     for number in range(1, count + 1):
         table = dict.fromkeys(("background", "NCR", "ED", "ET", "WT", "TC"), number / 10)
@@ -56,6 +57,40 @@ def test_info_says_what_is_trained_and_where(tmp_path: Path) -> None:
 def test_the_history_is_drawn_however_short_it_is(count: int, is_scored: bool, tmp_path: Path) -> None:
     assert draw_history(tmp_path, _epochs(count, is_scored=is_scored)) == tmp_path / HISTORY
     assert (tmp_path / HISTORY).read_bytes().startswith(b"\x89PNG")
+
+
+def _drawn(folder: Path, epochs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The figure that the file was made of."""
+    figure = pytest.importorskip("matplotlib.figure", reason="matplotlib is not installed")
+    kept, save = [], figure.Figure.savefig
+
+    def keep(drawn: Any, *arguments: Any, **options: Any) -> None:
+        kept.append(drawn)
+        save(drawn, *arguments, **options)
+
+    monkeypatch.setattr(figure.Figure, "savefig", keep)
+    draw_history(folder, epochs)
+    return kept[0]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_updates_are_whole_numbers_however_few_there_are(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = [{**epoch, "step": number} for number, epoch in enumerate(_epochs(count), start=1)]
+    for axes in _drawn(tmp_path, epochs, monkeypatch).axes:
+        ticks = axes.get_xticks()
+        assert len(ticks)
+        assert all(float(tick).is_integer() for tick in ticks)
+
+
+def test_the_epoch_that_the_best_checkpoint_is_of_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = _epochs(3)
+    epochs[1]["held_out"]["dice"] = {**dict.fromkeys(("ED", "NCR"), 0.0), **dict.fromkeys(("WT", "TC", "ET"), 0.9)}
+    *_, dice = _drawn(tmp_path, epochs, monkeypatch).axes
+    marks = [line for line in dice.lines if line.get_label() == "best: epoch 2"]
+    assert [list(mark.get_xdata()) for mark in marks] == [[32, 32]]  # 16 updates an epoch
+    assert "best: epoch 2" in [text.get_text() for text in dice.get_legend().get_texts()]
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
