@@ -117,7 +117,6 @@ def command(
         from ssa_fast.model.checkpoint import load_weights
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
-        from ssa_fast.train.loop import train
         from ssa_fast.train.run import Sources
         from ssa_fast.train.state import LAST
     except ImportError as error:
@@ -135,22 +134,32 @@ def command(
         fitted = _fitted(config, sources, max_memory, group)
         execution = tuned(fitted, next(iter(splits_of)) / LAST, group, is_asked=tune)
         config = _fitted(dataclasses.replace(config, execution=execution), sources, max_memory, group)
-        epochs = []
-        with _signals() as is_stopped:
-            for folder, split in splits_of.items():
-                if group.is_first:
-                    _print_plan(config, split, sources, group)  # of the processes torchrun began, the others are silent
-                with _told(folder, has_board=has_board and group.is_first) as tell:
-                    outcome = train(config, split, folder, tell, sources, is_stopped)
-                if group.is_first:
-                    _print_outcome(outcome, config.preset)
-                if outcome.step < outcome.steps:
-                    return
-                epochs.append(outcome.epochs)
-        if group.is_first and fold == _EVERY:
+        epochs = _train_each(config, splits_of, sources, group, has_board=has_board)
+        if group.is_first and fold == _EVERY and len(epochs) == len(splits_of):
             _print_folds(out, epochs)
     finally:
         leave_group()
+
+
+def _train_each(
+    config: TrainConfig, splits_of: Mapping[Path, Split], sources: Sources, group: Group, *, has_board: bool
+) -> list[Sequence[Mapping[str, Any]]]:
+    """The epochs of each run that has come to its end: of all, or of those before one that was stopped."""
+    from ssa_fast.train.loop import train
+
+    epochs = []
+    with _signals() as is_stopped:
+        for folder, split in splits_of.items():
+            if group.is_first:
+                _print_plan(config, split, sources, group)  # of the processes torchrun began, the others are silent
+            with _told(folder, has_board=has_board and group.is_first) as tell:
+                outcome = train(config, split, folder, tell, sources, is_stopped)
+            if group.is_first:
+                _print_outcome(outcome, config.preset)
+            if outcome.step < outcome.steps:
+                break
+            epochs.append(outcome.epochs)
+    return epochs
 
 
 def _print_plan(config: TrainConfig, split: Split, sources: Sources, group: Group) -> None:
