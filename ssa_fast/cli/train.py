@@ -117,7 +117,7 @@ def command(
         from ssa_fast.model.checkpoint import load_weights
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
-        from ssa_fast.train.run import Sources
+        from ssa_fast.train.run import Sources, check_run
         from ssa_fast.train.state import LAST
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
@@ -128,7 +128,11 @@ def command(
     splits_of = _splits_of(cases, splits, fold, out)
     sources = Sources(start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None)
     for split in splits_of.values():
-        sources.check(config, split)
+        check_run(config, split, sources)
+    if has_board:
+        from ssa_fast.train.tensorboard import BOARD, TensorBoard
+
+        TensorBoard(out / BOARD)  # writes nothing: whether it is installed is known before anything is measured
     try:
         group = join_group()
         fitted = _fitted(config, sources, max_memory, group)

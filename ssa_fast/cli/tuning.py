@@ -40,11 +40,13 @@ def tuned(config: TrainConfig, checkpoint: Path, group: Group, *, is_asked: bool
 
 
 def _measure(config: TrainConfig, group: Group) -> tuple[ExecutionConfig, str]:
-    from ssa_fast.train.tune import LIMIT_S, tune
+    from ssa_fast.train.placement import choose_placement
+    from ssa_fast.train.tune import LIMIT_S, refuse_several, tune
     from ssa_fast.train.tuned import TUNED, keep_tuned, tuning_key
 
-    if group.is_first:
-        click.echo(f"measuring how to train fastest here: {LIMIT_S:.0f} s, or a minute or two more to compile")
+    refuse_several(group)
+    choose_placement(config, group)  # a precision that is not to be had is known now
+    click.echo(f"measuring how to train fastest here: {LIMIT_S:.0f} s, or a minute or two more to compile")
     tuning = tune(config, group)
     _print_trials(tuning, config)
     keep_tuned(cache_folder(), tuning_key(config, group), tuning.execution)

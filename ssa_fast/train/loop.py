@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast.config import to_mapping
-from ssa_fast.errors import CheckpointError, ConfigError, NumericsError
+from ssa_fast.errors import CheckpointError, NumericsError
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
 from ssa_fast.train.compiled import compile_for_training
@@ -30,7 +30,7 @@ from ssa_fast.train.placement import Placement, as_begun, choose_placement
 from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.progress import Outcome, Progress
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
-from ssa_fast.train.run import Sources, open_run
+from ssa_fast.train.run import Sources, check_run, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
 from ssa_fast.train.state import LAST, Run
@@ -72,8 +72,7 @@ def train(
     a precision that the device does not have, without cases, or for a held-out case that the weights have seen;
     NumericsError if the loss diverges.
     """
-    if not split.training:
-        raise ConfigError("no case is left to train on: give more cases, or another fold")
+    check_run(config, split, sources)
     group = join_group()
     config = as_begun(config, out / LAST)
     placement = choose_placement(config, group)

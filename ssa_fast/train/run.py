@@ -20,7 +20,7 @@ from ssa_fast.train.splits import Split
 from ssa_fast.train.state import Run, refuse_leaks
 from ssa_fast.train.supervision import Supervised, coarse_heads
 
-__all__ = ["Sources", "open_run"]
+__all__ = ["Sources", "check_run", "open_run"]
 
 _NO_CASES = Split(training=())
 
@@ -61,6 +61,20 @@ class Sources:
             _refuse_another_task(self.teacher, config)
 
 
+def check_run(config: TrainConfig, split: Split, sources: Sources) -> None:
+    """Raise what `train` would that can be known before anything is read, measured or made.
+
+    That is ConfigError and CheckpointError as `Sources.check` does, ConfigError without cases or for a patch that is
+    too small for the network, CaseError for a case without a reference.
+    """
+    if not split.training:
+        raise ConfigError("no case is left to train on: give more cases, or another fold")
+    _refuse_small_patch(config)
+    sources.check(config, split)
+    for files in (*split.training, *split.held_out):
+        files.one("seg")
+
+
 def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Placement) -> Run:
     """The run that `folder` holds, or else a new one, with the averaged weights of `sources.start` if there is one.
 
@@ -68,11 +82,7 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
     with `start` or learned from another teacher, or if `start` is of another network, and ConfigError for a patch that
     is too small for the network, or for a teacher without `loss.distillation` or the reverse.
     """
-    if all(edge == config.network.divisor for edge in config.patch):
-        raise ConfigError(
-            f"a patch of {config.patch} leaves one voxel at the deepest level of '{config.preset}', which cannot be "
-            "normalized: take a longer edge"
-        )
+    _refuse_small_patch(config)
     start, teacher = sources.start, sources.teacher
     sources.check(config)
     torch.manual_seed(config.seed)
@@ -109,6 +119,14 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
                 f"{run.path}: did not begin with the checkpoint given: leave --from out, or another --out"
             )
     return run
+
+
+def _refuse_small_patch(config: TrainConfig) -> None:
+    if all(edge == config.network.divisor for edge in config.patch):
+        raise ConfigError(
+            f"a patch of {config.patch} leaves one voxel at the deepest level of '{config.preset}', which cannot be "
+            "normalized: take a longer edge"
+        )
 
 
 def _trained_on(source: Checkpoint | None) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from ssa_fast.train.group import Group
 from ssa_fast.train.placement import choose_placement, device_precisions
 from ssa_fast.train.trial import BASELINE, TIME_IS_UP, Bench, Trial, seconds_of_an_update
 
-__all__ = ["LIMIT_S", "Tuning", "choose", "tune", "tuned_patch"]
+__all__ = ["LIMIT_S", "Tuning", "choose", "refuse_several", "tune", "tuned_patch"]
 
 LIMIT_S = (
     90.0  # half of it is kept for compiling; nothing is begun after it, but compiling, once begun, goes on to its end
@@ -51,10 +51,7 @@ def tune(config: TrainConfig, group: Group, limit_s: float = LIMIT_S) -> Tuning:
     float32's is out of the question, whatever its speed. Raises ConfigError in one of several processes, NumericsError
     if no way is left.
     """
-    if group.size > 1:
-        raise ConfigError(
-            "several processes cannot tune at once: tune in one, without torchrun; on GPUs they take it up"
-        )
+    refuse_several(group)
     began_at = time.perf_counter()
     config = dataclasses.replace(config, accumulate=1, execution=None)
     is_emulated = group.device.type == "cuda" and hardware.has_emulated_tensor_cores(
@@ -94,6 +91,14 @@ def _compiled(bench: Bench, best: Trial) -> Trial:
         return Trial(execution=compiled, problem=TIME_IS_UP)
     again, trial = bench.measure([best.execution, compiled], sure=2)
     return dataclasses.replace(trial, seconds=trial.seconds * best.seconds / again.seconds)
+
+
+def refuse_several(group: Group) -> None:
+    """Raise ConfigError in one of several processes."""
+    if group.size > 1:
+        raise ConfigError(
+            "several processes cannot tune at once: tune in one, without torchrun; on GPUs they take it up"
+        )
 
 
 def choose(trials: Sequence[Trial], config: TrainConfig, *, is_emulated: bool = False) -> Trial:

@@ -106,6 +106,26 @@ def test_a_held_out_case_without_a_reference_is_an_error_and_not_passed_over(inp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("--recipe", "small.toml"), "leaves one voxel at the deepest level"),
+        (("cases/Case-1",), "case Case-1: no seg in"),
+        (("--splits", "alone.toml", "--fold", "0"), "no case is left to train on"),
+        (("--precision", "fp16", "--tune"), "precision fp16 needs a CUDA GPU"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_said(
+    settings: tuple[str, ...], words: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inputs)
+    (inputs / "small.toml").write_text(CONFIG.replace("16, 16, 16", "8, 8, 8"))
+    (inputs / "alone.toml").write_text('folds = [["Case-0"]]')
+    refused = _train(inputs, tmp_path / "out", *settings)
+    assert words in str(refused.exception)
+    assert refused.output == ""
+
+
 def test_a_second_ctrl_c_ends_at_once_and_the_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE_S", 0.0)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -192,4 +212,5 @@ def test_tensorboard_is_written_where_it_is_asked_for_and_missed_before_training
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     refused = _train(inputs, tmp_path / "refused", "--tensorboard")
     assert isinstance(refused.exception, BackendUnavailable)
+    assert refused.output == ""
     assert not (tmp_path / "refused").exists()

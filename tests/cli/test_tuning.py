@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ssa_fast.cli.train import command
-from ssa_fast.cli.tuning import cache_folder
+from ssa_fast.cli.tuning import cache_folder, tuned
 from ssa_fast.errors import ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import tune as module
-from ssa_fast.train.config import ExecutionConfig
+from ssa_fast.train.config import ExecutionConfig, TrainConfig
+from ssa_fast.train.group import Group
 from ssa_fast.train.trial import BASELINE, Trial
 from ssa_fast.train.tune import Tuning
 from tests.cases import write_case
@@ -90,6 +91,14 @@ def test_a_damaged_cache_is_one_line_and_rules_hold(inputs: Path, tmp_path: Path
     assert BY_RULE in done.output
     _train(inputs, tmp_path / "again", "--tune")
     assert KNOWN in _train(inputs, tmp_path / "mended").output
+
+
+def test_several_processes_are_refused_before_it_is_said_that_they_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match="several processes cannot tune at once"):
+        tuned(TrainConfig(), tmp_path / "last.safetensors", Group(size=2), is_asked=True)
+    assert capsys.readouterr().out == ""
 
 
 def test_where_nothing_is_left_open_nothing_is_looked_up(inputs: Path, tmp_path: Path) -> None:
