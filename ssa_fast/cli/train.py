@@ -32,8 +32,7 @@ __all__ = ["command"]
 
 _PATIENCE_S = 1.0  # a wrapper such as `timeout` may send one signal twice
 _STOPPING = b"stopping after this step; Ctrl-C again ends at once, without saving\n"
-
-
+_BARE = "warning: whole_brain begins with random weights here: it is meant to follow 'best', with --from CHECKPOINT"
 _EVERY = -1  # for the number of a fold: all of them
 
 
@@ -135,6 +134,9 @@ def command(
         TensorBoard(out / BOARD)  # writes nothing: whether it is installed is known before anything is measured
     try:
         group = join_group()
+        is_new = start is None and not any((folder / LAST).exists() for folder in splits_of)
+        if recipe == "whole_brain" and is_new and group.is_first:
+            click.echo(_BARE, err=True)
         fitted = _fitted(config, sources, max_memory, group)
         execution = tuned(fitted, next(iter(splits_of)) / LAST, group, is_asked=tune)
         config = _fitted(dataclasses.replace(config, execution=execution), sources, max_memory, group)

@@ -20,6 +20,7 @@ from ssa_fast.cli.train import command
 from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, ConfigError
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
+from ssa_fast.train import config as config_module
 from ssa_fast.train.config import load_recipe
 from ssa_fast.train.crossvalidate import CROSS_VALIDATION
 from ssa_fast.train.memory import planned_memory
@@ -124,6 +125,24 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_said(
     refused = _train(inputs, tmp_path / "out", *settings)
     assert words in str(refused.exception)
     assert refused.output == ""
+
+
+def test_whole_brain_from_nothing_is_warned_of_once_a_run(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(str(inputs / "config.toml"))
+    monkeypatch.setattr(config_module, "load_recipe", lambda name: recipe)  # brains as large as that take minutes
+    arguments = [str(inputs / "cases" / "Case-0"), "--recipe", "whole_brain", "--out"]
+
+    def warnings(*more: str) -> int:
+        done = CliRunner().invoke(command, [*arguments, *more])
+        assert done.exit_code == 0, done.output
+        return done.stderr.count("warning: whole_brain begins with random weights")
+
+    assert warnings(str(tmp_path / "one")) == 1
+    assert warnings(str(tmp_path / "one"), "--steps", "5") == 0
+    assert warnings(str(tmp_path / "two"), "--from", str(tmp_path / "one" / "last.safetensors")) == 0
+    assert "warning" not in _train(inputs, tmp_path / "three").output
 
 
 def test_a_second_ctrl_c_ends_at_once_and_the_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
