@@ -226,7 +226,7 @@ def find_training_cases(paths: Iterable[Path]) -> list[CaseFiles]:
     given = list(paths)
     folders = [path for path in given if is_prepared(path)]
     others = [path for path in given if path not in folders]
-    cases: list[CaseFiles] = find_cases(others) if others else []
+    cases: list[CaseFiles] = _find_named(others) if others else []
     for folder in folders:
         known = {files.name: files for files in cases}
         for case in prepared_cases(folder):
@@ -234,6 +234,20 @@ def find_training_cases(paths: Iterable[Path]) -> list[CaseFiles]:
                 raise CaseError(f"two cases are called {case.name}, one of them prepared in {folder}: give it once")
             cases.append(case)
     return sorted(cases, key=lambda files: files.name)
+
+
+def _find_named(paths: Iterable[Path]) -> list[CaseFiles]:
+    """As `find_cases`, whose advice where there is no case is for `infer`: options that training does not have."""
+    try:
+        return find_cases(paths)
+    except CaseError as error:
+        if "--t1n" not in str(error):
+            raise
+        where, _, _ = str(error).partition(": ")
+        raise CaseError(
+            f"{where}: no case found: wanted files like CASE-t1n.nii.gz, -t1c, -t2w, -t2f and -seg, or a folder that "
+            "'ssa-fast prepare' wrote"
+        ) from error
 
 
 def _prepared_case(folder: Path, name: str, entry: Entry) -> PreparedCase:

@@ -151,6 +151,20 @@ def test_an_empty_prepared_folder_is_no_folder_to_train_on(tmp_path: Path) -> No
         find_training_cases([tmp_path])
 
 
+@pytest.mark.parametrize("name", ["", "scan.txt", "brain.nii.gz"])
+def test_a_folder_without_cases_is_told_what_training_takes(name: str, tmp_path: Path) -> None:
+    if name:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(CaseError) as refused:
+        find_training_cases([tmp_path])
+    assert str(refused.value) == (
+        f"{tmp_path}: no case found: wanted files like CASE-t1n.nii.gz, -t1c, -t2w, -t2f and -seg, or a folder that "
+        "'ssa-fast prepare' wrote"
+    )
+    with pytest.raises(CaseError, match=r"gone: no such file or folder: check the path"):
+        find_training_cases([tmp_path / "gone"])
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"name": "x"}', b"\xff"])
 def test_another_manifest_makes_no_prepared_folder(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
