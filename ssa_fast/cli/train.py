@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -242,11 +244,16 @@ def _print_outcome(outcome: Outcome, preset: str) -> None:
     if outcome.step < outcome.steps:
         click.echo(f"saved step {outcome.step} of {outcome.steps} in {path}: the same command goes on there", err=True)
         raise KeyboardInterrupt
-    after = f"next: ssa-fast export {path} --out {path.with_name(preset)}.onnx"
+    after = f"next: ssa-fast export {_quoted(path)} --out {_quoted(path.with_name(f'{preset}.onnx'))}"
     if outcome.began_at >= outcome.steps:
         click.echo(f"already finished: {path} holds {outcome.step} steps; more --steps go on with it; {after}")
     else:
         click.echo(f"wrote {path}; {after}")
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell takes it: of the platform, for a single quote means nothing to that of Windows."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def _print_folds(out: Path, epochs: Sequence[Sequence[Mapping[str, Any]]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.cli import train as module
 from ssa_fast.cli import tuning
+from ssa_fast.cli.export import command as export
 from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
 from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, ConfigError
+from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import config as config_module
@@ -96,6 +99,20 @@ def test_a_finished_run_is_said_to_be_finished_and_gone_on_with_for_more_steps(i
     more = _train(inputs, tmp_path, "--steps", 5)
     assert f"wrote {last}" in more.output
     assert load_checkpoint(last).facts["step"] == 5
+
+
+@pytest.mark.parametrize("preset", ["lite", "reference"])
+def test_what_is_said_to_come_next_works_as_it_stands(
+    preset: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "reference", tiny_config("batch"))
+    out = tmp_path / "my runs"
+    done = _train(inputs, out, "--preset", preset, "--steps", 1)
+    program, verb, *words = shlex.split(done.output.partition("next: ")[2])
+    assert (program, verb) == ("ssa-fast", "export")
+    exported = CliRunner().invoke(export, [*words, "--case", str(inputs / "cases" / "Case-0")])
+    assert exported.exit_code == 0, (exported.output, exported.exception)
+    assert read_bundle(out / f"{preset}.onnx").spec.name == preset
 
 
 def test_a_held_out_case_without_a_reference_is_an_error_and_not_passed_over(inputs: Path, tmp_path: Path) -> None:
