@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -25,13 +26,42 @@ def progress_display(stream: TextIO | None = None) -> Iterator[Callable[[Progres
     """Shows what it is called with on `stream`, or else standard output: a bar where that is a terminal, else lines."""
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
-        yield functools.partial(_write_lines, stream)
+        write = functools.partial(click.echo, file=stream)
+        with _noticed(passing=write, lasting=write):
+            yield functools.partial(_write_lines, stream)
         return
     bar = _Bar(stream)
     try:
-        yield bar.show
+        with _noticed(passing=bar.cover, lasting=bar.keep):
+            yield bar.show
     finally:
         bar.close()
+
+
+class _Noted(logging.Handler):
+    def __init__(self, passing: Callable[[str], None], lasting: Callable[[str], None]) -> None:
+        super().__init__()
+        self._passing, self._lasting = passing, lasting
+
+    def emit(self, record: logging.LogRecord) -> None:
+        (self._lasting if record.levelno > logging.INFO else self._passing)(record.getMessage())
+
+
+@contextmanager
+def _noticed(passing: Callable[[str], None], lasting: Callable[[str], None]) -> Iterator[None]:
+    """What a run says between its reports is shown there, and not in the log too."""
+    from ssa_fast.train.progress import NOTICES
+
+    handler, level = _Noted(passing, lasting), NOTICES.level
+    NOTICES.addHandler(handler)
+    NOTICES.setLevel(logging.INFO)
+    NOTICES.propagate = False
+    try:
+        yield
+    finally:
+        NOTICES.propagate = True
+        NOTICES.setLevel(level)
+        NOTICES.removeHandler(handler)
 
 
 def _write_lines(stream: TextIO, progress: Progress) -> None:
@@ -55,6 +85,15 @@ class _Bar:
         done = _BAR * progress.step // progress.steps
         place = f"{progress.step}/{progress.steps}"
         self._rewrite(f"[{'#' * done}{'-' * (_BAR - done)}] {place}  {_words(progress)}")
+
+    def cover(self, words: str) -> None:
+        """Show the words in the line's place, until the next ones."""
+        self._rewrite(words)
+
+    def keep(self, words: str) -> None:
+        """Show the words above the line."""
+        self._rewrite("")
+        click.echo(f"\r{words}", file=self._stream)
 
     def close(self) -> None:
         """Leave the bar as it is; what comes next begins a line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from ssa_fast.train.meter import Pace
 from ssa_fast.train.overlay import RgbArray
 from ssa_fast.train.records import Epoch
 
-__all__ = ["Outcome", "Progress"]
+__all__ = ["NOTICES", "Outcome", "Progress"]
+
+NOTICES = logging.getLogger(__name__)
+"""Says what a run does where no report is due: as INFO what passes, as WARNING what is to stay."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case
 from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.overlay import OVERLAY_MODALITY, RgbArray, overlay
 from ssa_fast.train.placement import Placement
+from ssa_fast.train.progress import NOTICES
 from ssa_fast.train.records import HeldOutScores
 from ssa_fast.train.state import Run
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
@@ -60,7 +61,8 @@ class CaseScorer:
     def score(self) -> HeldOutScores:
         """The scores of the weights as they are now. Raises what `open_scorer` does, and NumericsError for NaN."""
         scores: dict[str, HeldOutScores] = {}
-        for files in self._held_out:
+        for place, files in enumerate(self._held_out, start=1):
+            NOTICES.info("validating %d/%d %s", place, len(self._held_out), files.name)
             case = read_case(files)
             labels = np.asarray(to_ras(self._segmenter.segment(case).labels, case.grid.affine), dtype=np.uint8)
             reference = read_reference(files, case)
@@ -91,6 +93,7 @@ class PatchScorer:
         """The scores of the weights as they are now."""
         losses, counts = [], np.zeros((4, 4), dtype=np.int64)
         for place, case in enumerate(self._cases):
+            NOTICES.info("validating %d/%d %s", place + 1, len(self._cases), case.name)
             rng = np.random.default_rng([self._config.seed, place])
             for _ in range(self._config.held_out_patches):
                 patch = draw_patch([case], self._config, rng)

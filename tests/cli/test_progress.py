@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 
@@ -10,7 +11,7 @@ import pytest
 
 from ssa_fast.cli.progress import progress_display
 from ssa_fast.train.meter import Pace
-from ssa_fast.train.progress import Progress
+from ssa_fast.train.progress import NOTICES, Progress
 from ssa_fast.train.records import Epoch, HeldOutScores
 
 DICE = {"background": 0.999, "NCR": 0.5, "ED": 0.6, "ET": 0.7, "WT": 0.9, "TC": 0.8}
@@ -126,6 +127,30 @@ def test_a_narrow_terminal_cuts_the_line_and_never_wraps_it(monkeypatch: pytest.
         display(_progress(40))
     assert all(len(part) < 60 for part in terminal.getvalue().rstrip("\n").split("\r"))
     assert terminal.lines[0] == "[####------] 40/100  loss 0.500  3.10 patches/s  0 s left"[:59]
+
+
+def test_what_a_run_does_between_reports_takes_the_place_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wide(monkeypatch, 80)
+    terminal = Terminal()
+    with progress_display(terminal) as display:
+        display(_progress(50))
+        NOTICES.info("validating %d/%d %s", 1, 3, "Case-7")
+        assert terminal.lines == ["validating 1/3 Case-7"]
+        NOTICES.warning("this stays")
+        display(_progress(55))
+    assert terminal.lines[0] == "this stays"
+    assert terminal.lines[1].startswith("[#####-----] 55/100")
+
+
+def test_what_a_run_does_between_reports_is_a_line_of_a_log_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    log = io.StringIO()
+    with caplog.at_level(logging.INFO):
+        with progress_display(log):
+            NOTICES.info("validating 1/3 Case-7")
+        assert caplog.messages == []
+        NOTICES.info("elsewhere")
+    assert log.getvalue() == "validating 1/3 Case-7\n"
+    assert caplog.messages == ["elsewhere"]
 
 
 def test_a_line_is_ended_when_the_run_fails() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -126,6 +127,21 @@ def test_scoring_leaves_an_overlay_of_the_first_held_out_case(
     assert both.overlay is not None
     assert both.overlay.any()
     np.testing.assert_array_equal(both.overlay, alone.overlay)
+
+
+@pytest.mark.parametrize("held_out", ["cases", "patches"])
+def test_each_case_is_named_before_it_is_scored(
+    held_out: Literal["cases", "patches"], run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.config = dataclasses.replace(CONFIG, held_out=held_out, held_out_patches=1)
+    scorer = open_scorer(run, [_case(tmp_path), _case(tmp_path, "Case-1", seed=1)], PLACEMENT)
+    assert scorer is not None
+    with caplog.at_level(logging.INFO, logger="ssa_fast.train.progress"):
+        scorer.score()
+    assert [message for message in caplog.messages if "validating" in message] == [
+        "validating 1/2 Case-0",
+        "validating 2/2 Case-1",
+    ]
 
 
 def test_no_held_out_case_means_no_scorer(run: Run) -> None:
