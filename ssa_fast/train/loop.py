@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CheckpointError, NumericsError
+from ssa_fast.labels import REGIONS
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
 from ssa_fast.train.compiled import compile_for_training
@@ -28,7 +29,7 @@ from ssa_fast.train.losses import distillation_loss
 from ssa_fast.train.meter import Meter
 from ssa_fast.train.placement import Placement, as_begun, choose_placement
 from ssa_fast.train.prefetch import prefetched
-from ssa_fast.train.progress import Outcome, Progress
+from ssa_fast.train.progress import NOTICES, Outcome, Progress
 from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
 from ssa_fast.train.run import Sources, check_run, open_run
 from ssa_fast.train.schedule import cosine_rate
@@ -96,7 +97,7 @@ def train(
 def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
     run, config, placement = watch.run, watch.run.config, watch.placement
     if run.losses and _is_due(run, config.epoch_steps):  # the run was killed while the epoch was scored
-        watch.end_epoch()
+        _tell_late(watch.end_epoch())
     network = placement.shared(compile_for_training(run.supervised, config, placement))
     watch.begin()
     draw = functools.partial(_draw_batches, watch.cases, config, placement.group)
@@ -114,6 +115,13 @@ def _train(watch: _Watch, on_progress: Callable[[Progress], None], is_stopped: C
                 watch.save()
     if run.losses or not run.path.exists():  # else the epoch's end has saved it
         watch.save()
+
+
+def _tell_late(epoch: Epoch) -> None:
+    """No report tells of this one."""
+    if epoch.held_out is not None:
+        dice = "  ".join(f"{region} {epoch.held_out.dice[region]:.3f}" for region in REGIONS)
+        NOTICES.warning("epoch %d is scored only now, the run was stopped while it was: Dice %s", epoch.epoch, dice)
 
 
 def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: Placement) -> Tensor:

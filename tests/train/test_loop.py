@@ -178,6 +178,20 @@ def test_batch_norm_is_estimated_again_before_scores_and_after_a_kill_between(
         assert torch.equal(killed[name], tensor), name
 
 
+def test_an_epoch_that_was_killed_while_it_was_scored_is_told_of_when_the_run_goes_on(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(CaseScorer, "score", lambda scorer: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            _run(SHORT, cases, tmp_path)
+    assert caplog.messages == []
+    _run(SHORT, cases, tmp_path)
+    scores = json.loads((tmp_path / STATS).read_text())[0]["held_out"]["dice"]
+    dice = "  ".join(f"{region} {scores[region]:.3f}" for region in ("WT", "TC", "ET"))
+    assert caplog.messages == [f"epoch 1 is scored only now, the run was stopped while it was: Dice {dice}"]
+
+
 def test_a_stopped_epoch_gets_the_line_of_an_unbroken_one(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path / "whole")
     stops = iter([False, False, False, True])
