@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -153,14 +153,16 @@ def _train_each(
     config: TrainConfig, splits_of: Mapping[Path, Split], sources: Sources, group: Group, *, has_board: bool
 ) -> list[Sequence[Mapping[str, Any]]]:
     """The epochs of each run that has come to its end: of all, or of those before one that was stopped."""
+    from ssa_fast.train.cases import CaseStore
     from ssa_fast.train.loop import train
 
+    sources = dataclasses.replace(sources, store=CaseStore())
     epochs = []
     with _signals() as is_stopped:
         for folder, split in splits_of.items():
             if group.is_first:
                 _print_plan(config, split, sources, group)  # of the processes torchrun began, the others are silent
-            with _told(folder, has_board=has_board and group.is_first) as tell:
+            with _told(folder, has_board=has_board) if group.is_first else nullcontext(_say_nothing) as tell:
                 outcome = train(config, split, folder, tell, sources, is_stopped)
             if group.is_first:
                 _print_outcome(outcome, config.preset)
@@ -211,6 +213,10 @@ def _words(config: TrainConfig) -> str:
     batches = f"{config.accumulate} x " if config.accumulate > 1 else ""
     levels = f", {config.recomputed_levels} levels recomputed" if config.recomputed_levels else ""
     return f"network {config.preset}, {batches}{config.batch} patches an update{levels}"
+
+
+def _say_nothing(_progress: Progress) -> None:
+    """For all processes but the first."""
 
 
 @contextmanager

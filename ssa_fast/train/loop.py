@@ -21,9 +21,10 @@ from ssa_fast.errors import CheckpointError, NumericsError
 from ssa_fast.labels import REGIONS
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.augment import augment
+from ssa_fast.train.cases import CaseStore
 from ssa_fast.train.compiled import compile_for_training
 from ssa_fast.train.config import TrainConfig
-from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch, load_training_case, phantom_training_case
+from ssa_fast.train.dataset import Patch, TrainingCase, draw_patch
 from ssa_fast.train.group import Group, join_group
 from ssa_fast.train.losses import distillation_loss
 from ssa_fast.train.meter import Meter
@@ -84,8 +85,8 @@ def train(
     began_at = run.step
     if began_at < config.steps or run.losses:
         scorer = open_scorer(run, split.held_out, placement) if group.is_first else None
-        cases = [load_training_case(files) for files in split.training]
-        cases += [phantom_training_case(config.seed, index) for index in range(config.phantoms)]
+        store = sources.store or CaseStore()
+        cases = [store.case(files) for files in split.training] + store.phantoms(config.seed, config.phantoms)
         if group.is_first:  # a folder that cannot be made is known now, not at the first checkpoint
             write_info(out, config, placement)
         with closing(Meter(config, placement)) as meter:

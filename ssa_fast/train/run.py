@@ -12,6 +12,7 @@ from ssa_fast.files import remove_partials
 from ssa_fast.model.checkpoint import Checkpoint, network_of
 from ssa_fast.model.spec import ModelSpec, UNetConfig
 from ssa_fast.model.unet import UNet
+from ssa_fast.train.cases import CaseStore
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.resume import refuse_another_network, resume
@@ -27,10 +28,11 @@ _NO_CASES = Split(training=())
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Trained networks that a run takes from."""
+    """Trained networks that a run takes from, and the cases that it shares with other runs."""
 
     start: Checkpoint | None = None  # its averaged weights are the first ones
     teacher: Checkpoint | None = None  # its averaged weights tell what to learn beside the labels
+    store: CaseStore | None = None  # of cases that runs after this one take too, if there are any
 
     @property
     def teacher_network(self) -> UNetConfig | None:

@@ -23,9 +23,11 @@ from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, ConfigEr
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
+from ssa_fast.train import cases as case_store
 from ssa_fast.train import config as config_module
 from ssa_fast.train.config import load_recipe
 from ssa_fast.train.crossvalidate import CROSS_VALIDATION
+from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.memory import planned_memory
 from ssa_fast.train.records import STATS
 from tests.cases import write_case
@@ -205,7 +207,11 @@ def test_a_batch_is_split_to_keep_to_the_memory(inputs: Path, tmp_path: Path) ->
     assert CliRunner().invoke(command, [*arguments, "much"]).exit_code == 2
 
 
-def test_every_fold_is_trained_scored_and_put_into_one_table(tmp_path: Path) -> None:
+def test_every_fold_is_trained_scored_and_put_into_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(
+        case_store, "load_training_case", lambda files: read.append(files.name) or load_training_case(files)
+    )
     for number in range(3):
         write_case(tmp_path / "cases", f"Case-{number}", seed=number)
     (tmp_path / "folds.toml").write_text('folds = [["Case-0"], ["Case-1", "Case-2"]]')
@@ -217,6 +223,7 @@ def test_every_fold_is_trained_scored_and_put_into_one_table(tmp_path: Path) -> 
     assert "training on 2 cases, validating on 1" in done.output
     assert "training on 1 cases, validating on 2" in done.output
     assert "mean of folds" in done.output
+    assert sorted(read) == ["Case-0", "Case-1", "Case-2"]  # once each, whatever the number of folds
     found = json.loads((tmp_path / "run" / CROSS_VALIDATION).read_text())
     assert set(found["cases"]) == {"Case-0", "Case-1", "Case-2"}
     for fold in (0, 1):
