@@ -55,17 +55,25 @@ def _measure(config: TrainConfig, group: Group) -> tuple[ExecutionConfig, str]:
 
 def _known(config: TrainConfig, group: Group) -> tuple[ExecutionConfig | None, str]:
     from ssa_fast.train.placement import agreed_execution
-    from ssa_fast.train.tuned import find_tuned, tuning_key
+    from ssa_fast.train.tuned import find_tuned, threads_tuned, tuning_key
 
     if config.execution is not None or "auto" not in (config.precision, config.layout, config.compile):
         return config.execution, "as asked"
-    execution = None
+    execution, others = None, []
     if group.is_first:
+        key = tuning_key(config, group)
         try:
-            execution = find_tuned(cache_folder(), tuning_key(config, group))
+            execution = find_tuned(cache_folder(), key)
+            others = threads_tuned(cache_folder(), key)
         except ConfigError as error:
             click.echo(str(error), err=True)
     execution = agreed_execution(execution, config, group)
+    if execution is None and others:
+        measured = " and ".join(map(str, others))
+        return (
+            None,
+            f"by rule; what was measured with {measured} threads is not used: a process here has another number",
+        )
     if execution is None:
         return None, "by rule; --tune would measure what is fastest here"
     return execution, f"measured on this machine on {execution.measured_on}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from ssa_fast.train.config import ExecutionConfig, TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.placement import choose_placement
 
-__all__ = ["TUNED", "find_tuned", "keep_tuned", "tuning_key"]
+__all__ = ["TUNED", "find_tuned", "keep_tuned", "threads_tuned", "tuning_key"]
 
 TUNED = "tuned.json"
+_THREADS = re.compile(r"(?<= )\d+ threads")
 
 
 def tuning_key(config: TrainConfig, group: Group) -> str:
@@ -47,6 +49,13 @@ def find_tuned(folder: Path, key: str) -> ExecutionConfig | None:
     path = folder / TUNED
     entry = _entries(path).get(key)
     return None if entry is None else from_mapping(ExecutionConfig, entry, where=f"{path}: '{key}'")
+
+
+def threads_tuned(folder: Path, key: str) -> list[int]:
+    """The numbers of threads for which something was kept that else is of `key`. Raises as `find_tuned`."""
+    bare = _THREADS.sub("", key)
+    others = [other for other in _entries(folder / TUNED) if other != key and _THREADS.sub("", other) == bare]
+    return sorted(int(match[0].split()[0]) for match in map(_THREADS.search, others) if match)
 
 
 def keep_tuned(folder: Path, key: str, execution: ExecutionConfig) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from ssa_fast.cli.train import command
@@ -91,6 +92,17 @@ def test_a_damaged_cache_is_one_line_and_rules_hold(inputs: Path, tmp_path: Path
     assert BY_RULE in done.output
     _train(inputs, tmp_path / "again", "--tune")
     assert KNOWN in _train(inputs, tmp_path / "mended").output
+
+
+def test_what_was_measured_with_other_threads_is_told_of_and_not_used(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "get_num_threads", lambda: 77)
+        _train(inputs, tmp_path / "one", "--tune")
+    said = _train(inputs, tmp_path / "two").output
+    assert "float32, channels-last: by rule; what was measured with 77 threads is not used" in said
+    assert BY_RULE in _train(inputs, tmp_path / "three", "--batch", "2").output
 
 
 def test_several_processes_are_refused_before_it_is_said_that_they_measure(
