@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ssa_fast.errors import ConfigError
 
-__all__ = ["Stages", "machine_line", "paired_ratio", "peak_memory_bytes"]
+__all__ = ["Stages", "machine_line", "paired_ratio", "peak_memory_bytes", "resident_bytes"]
 
 _QUOTED_PACKAGES = ("ssa-fast", "numpy", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
@@ -57,6 +58,15 @@ def peak_memory_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now; where that is not told, its peak so far, or 0."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return peak_memory_bytes()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def paired_ratio(first: Callable[[], object], second: Callable[[], object], rounds: int = 7) -> float:

@@ -7,10 +7,23 @@ from typing import Literal, Protocol, TypeAlias
 
 from ssa_fast import hardware
 from ssa_fast.errors import BackendError, ConfigError, ShapeError
+from ssa_fast.measure import resident_bytes
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray
 
-__all__ = ["Backend", "Choice", "Device", "Precision", "check_windows", "cpu_precision", "engine_failure"]
+__all__ = [
+    "Backend",
+    "Choice",
+    "Device",
+    "Footprint",
+    "Precision",
+    "check_windows",
+    "cpu_precision",
+    "engine_failure",
+    "host_footprint",
+]
+
+_SPARE_BYTES = 25_000_000  # threads' buffers and code that is loaded when it first runs
 
 Precision: TypeAlias = Literal["float32", "bf16", "float16", "int8"]
 Choice: TypeAlias = Literal["auto", "float32", "bf16"]
@@ -29,6 +42,16 @@ class Device:
     def __str__(self) -> str:
         threads = f", {self.threads} threads" if self.threads else ""
         return f"{self.engine} in {self.precision} on {self.name}{threads}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What an open engine holds and takes of the memory that its network runs in."""
+
+    held_bytes: int  # when it was opened: of this process on a CPU, of the device on a GPU
+    share: float  # of the float32 values that the network must have at once, those that the engine really has
+    is_host: bool = True  # whether that memory is this process's
+    window: tuple[int, int, int] | None = None  # that the engine was built for, voxels X Y Z; None: takes any
 
 
 class Backend(Protocol):
@@ -52,8 +75,17 @@ class Backend(Protocol):
     def free_bytes(self) -> int | None:
         """Memory that the device has left; None where it is not known."""
 
+    @property
+    def footprint(self) -> Footprint:
+        """What the engine held when it was opened, and takes when it runs."""
+
     def close(self) -> None:
         """Let go of the device's memory. A closed backend is not used again."""
+
+
+def host_footprint(share: float) -> Footprint:
+    """The footprint of an engine that runs in this process's memory."""
+    return Footprint(held_bytes=resident_bytes() + _SPARE_BYTES, share=share)
 
 
 def check_windows(windows: FloatArray, spec: ModelSpec) -> None:

@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 from contextlib import closing
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ssa_fast.backends import BACKENDS, Backend, Choice, choose_backend, open_backend, open_engine
 from ssa_fast.backends.manifest import is_engine, read_manifest
-from ssa_fast.cli.options import FOLDER, cases_argument, chosen_cases, modality_options
-from ssa_fast.errors import CohortError, ConfigError
-from ssa_fast.infer.cohort import Outcome, segment_cohort
-from ssa_fast.infer.plan import Plan
+from ssa_fast.cli.cache import cache_folder
+from ssa_fast.cli.options import FOLDER, bytes_of, cases_argument, chosen_cases, modality_options
+from ssa_fast.config import to_mapping
+from ssa_fast.errors import CohortError, ConfigError, SsaFastError
+from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
+from ssa_fast.infer.pace import keep_pace, known_pace
+from ssa_fast.infer.plan import Plan, Wish
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import peak_memory_bytes
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.volume.case import CaseFiles, read_case
 
 __all__ = ["command"]
+
+_LITTLE_RAM = 1_500_000_000  # below it no case is read ahead
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What was asked for, beside the cases."""
+
+    out: Path
+    backend: str
+    bundle: str
+    precision: Choice
+    unproven: bool
+    max_memory: int | None
+    max_ram: int | None
+    window: tuple[int, int, int] | None
+    overlap: float
+    batch: int
+    resume: bool
+    share: str | None
+    plan_only: bool
+    as_json: bool
 
 
 @click.command(short_help="Segment cases.")
@@ -44,66 +73,143 @@ __all__ = ["command"]
     show_default=True,
     help="Arithmetic; auto: bf16 where the backend has it and this processor gains from it.",
 )
-def command(
-    cases: tuple[Path, ...],
-    out: Path,
-    backend: str,
-    bundle: str,
-    precision: Choice,
-    unproven: bool,
-    **named: Path | None,
-) -> None:
+@click.option("--max-memory", type=bytes_of, metavar="SIZE", help="Of the device that runs the network, such as 3.4GB.")
+@click.option("--max-ram", type=bytes_of, metavar="SIZE", help="Of this process, such as 1GB.")
+@click.option("--window", type=int, nargs=3, metavar="X Y Z", help="Cut the brain into windows of this many voxels.")
+@click.option("--overlap", type=float, default=0.5, show_default=True, help="Least share that windows have in common.")
+@click.option("--batch", type=int, default=1, show_default=True, help="Windows at once.")
+@click.option("--resume", is_flag=True, help="Keep results that are whole and were made of the same, do the others.")
+@click.option("--shard", "share", metavar="N/ALL", help="Do only the N-th share of the cases, such as 2/8.")
+@click.option("--plan-only", is_flag=True, help="Say what would be done with each case, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --plan-only: a line of JSON a case.")
+def command(cases: tuple[Path, ...], **given: Any) -> None:
     """Segment CASES into OUT/CASE.nii.gz, with OUT/CASE.json beside each that says how it was made.
 
     CASES are case folders, folders of cases, or files; names of BraTS 2018 to 2024 are understood. Labels: 1 NCR
     (necrotic core), 2 ED (oedema), 3 ET (enhancing tumor). A bad case is named and passed by; the exit code is then 2.
 
+    A brain that does not fit the memory in one pass is cut into overlapping windows.
+
     Not a medical device: every result is for a radiologist to judge.
     """
-    found = chosen_cases(cases, named)
-    opened, facts = _opened(backend, bundle, precision, is_unproven_allowed=unproven)
-    seconds, failed = [], []
+    options = _Options(**{field.name: given.pop(field.name) for field in fields(_Options)})
+    found = chosen_cases(cases, given)
+    results = "results.jsonl"
+    if options.share is not None:
+        part, parts = _share(options.share)
+        found, results = shard(found, part, parts), f"results-{part}-of-{parts}.jsonl"
+    if options.as_json and not options.plan_only:
+        raise ConfigError("--json goes with --plan-only; a run writes OUT/CASE.json and OUT/results.jsonl")
+    budgets = [budget for budget in (options.max_memory, options.max_ram) if budget is not None]
+    wish = Wish(
+        budget_bytes=min(budgets, default=None), window=options.window, overlap=options.overlap, batch=options.batch
+    )
+    opened, facts = _opened(options)
     with closing(opened):
-        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
+        key = f"{str(facts['bundle_sha256'])[:16]} by {opened.device}"
+        segmenter = Segmenter(opened, wish, _known_pace(key))
+        if options.plan_only:
+            _print_plans(found, segmenter, as_json=options.as_json)
+            return
+        options.out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
         click.echo(f"network {opened.spec.name} by {opened.device}")
-        outcomes = segment_cohort(Segmenter(opened), found, out, facts, _print_plan)
-        for place, outcome in enumerate(outcomes, start=1):
-            _print_outcome(outcome, place, len(found))
-            if outcome.error is None:  # the outcome itself, with its labels, is let go
-                seconds.append(sum(outcome.seconds.values()))
-            else:
-                failed.append(outcome.name)
+        run = CohortRun(
+            out=options.out,
+            facts=facts,
+            results=results,
+            is_resumed=options.resume,
+            reads_ahead=options.max_ram is None or options.max_ram >= _LITTLE_RAM,
+        )
+        _run(found, segmenter, run, key)
+
+
+def _run(found: list[CaseFiles], segmenter: Segmenter, run: CohortRun, key: str) -> None:
+    """Segment the cases, say what became of each, and in the end raise CohortError if some failed."""
+    seconds, kept, failed = [], 0, []
+    for place, outcome in enumerate(segment_cohort(segmenter, found, run, _print_plan), start=1):
+        _print_outcome(outcome, place, len(found))
+        if outcome.error is not None:
+            failed.append(outcome.name)
+        elif outcome.is_kept:
+            kept += 1
+        else:  # the outcome itself, with its labels, is let go
+            seconds.append(sum(outcome.seconds.values()))
+    if seconds and segmenter.pace is not None:
+        _keep_pace(key, segmenter.pace)
     if seconds:
-        median = statistics.median(seconds)
         click.echo(
-            f"{len(seconds)} of {len(found)} cases in {out}: median {median:.2f} s a case, "
+            f"{len(seconds)} of {len(found)} cases in {run.out}: median {statistics.median(seconds):.2f} s a case, "
             f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
         )
+    if kept:
+        click.echo(f"{kept} of {len(found)} cases were there already")
     if failed:
         raise CohortError(f"{len(failed)} of {len(found)} cases failed: {', '.join(failed)} (each has its line above)")
 
 
-def _opened(
-    backend: str, bundle: str, precision: Choice, *, is_unproven_allowed: bool
-) -> tuple[Backend, dict[str, object]]:
+def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
     """What runs the network, and what a record says of how it was chosen."""
-    facts: dict[str, object] = {"asked_for": {"backend": backend, "precision": precision}}
-    path = Path(bundle)
+    facts: dict[str, object] = {
+        "asked_for": {
+            "backend": options.backend,
+            "precision": options.precision,
+            "window": options.window,
+            "overlap": options.overlap,
+        }
+    }
+    path, backend = Path(options.bundle), options.backend
     if is_engine(path):
         manifest = read_manifest(path)
-        if backend not in ("auto", manifest.backend) or precision not in ("auto", manifest.precision):
+        if backend not in ("auto", manifest.backend) or options.precision not in ("auto", manifest.precision):
             raise ConfigError(
                 f"{path} is an engine for --backend {manifest.backend} in {manifest.precision}: leave both away"
             )
         facts |= {"bundle_sha256": manifest.bundle_sha256, "engine_sha256": manifest.engine_sha256}
-        return open_engine(path, is_unproven_allowed=is_unproven_allowed), facts
-    loaded = read_bundle(path if bundle.endswith(".onnx") else shipped_bundle(bundle))
+        return open_engine(path, is_unproven_allowed=options.unproven), facts
+    loaded = read_bundle(path if options.bundle.endswith(".onnx") else shipped_bundle(options.bundle))
     facts["bundle_sha256"] = loaded.sha256
     if backend == "auto":
         backend, reason = choose_backend()
         facts["backend_chosen"] = f"{backend}: {reason}"
-        click.echo(f"backend {backend}: {reason}")
-    return open_backend(backend, loaded, precision), facts
+        click.echo(f"backend {backend}: {reason}", err=options.as_json)
+    return open_backend(backend, loaded, options.precision), facts
+
+
+def _share(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise ConfigError(f"--shard {text}: wanted N/ALL with N from 1 to ALL, such as 2/8")
+    return int(part), int(parts)
+
+
+def _known_pace(key: str) -> float | None:
+    try:
+        return known_pace(cache_folder(), key)
+    except ConfigError:  # a user without a home: plans then have no expected seconds
+        return None
+
+
+def _keep_pace(key: str, pace: float) -> None:
+    try:
+        keep_pace(cache_folder(), key, pace)
+    except ConfigError:
+        return
+
+
+def _print_plans(found: list[CaseFiles], segmenter: Segmenter, *, as_json: bool) -> None:
+    """The plan of each case; in the end CohortError if some have none."""
+    failed = []
+    for files in found:
+        try:
+            prepared = segmenter.prepare(read_case(files))
+            plan = segmenter.plan(prepared.brain, prepared.nbytes)
+        except SsaFastError as error:
+            failed.append(files.name)
+            click.echo(f"{files.name}: {str(error).removeprefix(f'case {files.name}: ')}", err=True)
+            continue
+        click.echo(json.dumps({"case": files.name, **to_mapping(plan)}) if as_json else f"{files.name}: {plan}")
+    if failed:
+        raise CohortError(f"{len(failed)} of {len(found)} cases have no plan: {', '.join(failed)}")
 
 
 def _print_plan(name: str, plan: Plan) -> None:
@@ -113,12 +219,14 @@ def _print_plan(name: str, plan: Plan) -> None:
 
 def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
     head = f"[{place}/{count}] {outcome.name}"
-    if outcome.segmentation is None:
+    if outcome.is_kept:
+        click.echo(f"{head}: there already")
+    elif outcome.segmentation is None:
         message = str(outcome.error).removeprefix(f"case {outcome.name}: ")
         stale = " (what is in its place is of an earlier run)" if outcome.is_stale else ""
         click.echo(f"{head}: {message}{stale}", err=True)
-        return
-    stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
-    volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())
-    click.echo(f"{head}: {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
+    else:
+        stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
+        volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())
+        click.echo(f"{head}: {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
     sys.stdout.flush()

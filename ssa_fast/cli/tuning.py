@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ssa_fast.cli.cache import cache_folder
 from ssa_fast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ssa_fast.train.group import Group
     from ssa_fast.train.tune import Tuning
 
-__all__ = ["cache_folder", "tuned"]
+__all__ = ["tuned"]
 
 
 def tuned(config: TrainConfig, checkpoint: Path, group: Group, *, is_asked: bool) -> ExecutionConfig | None:
@@ -94,19 +93,3 @@ def _print_trials(tuning: Tuning, config: TrainConfig) -> None:
             f"  {words}  {trial.seconds * 1000:8.1f} ms  {first.seconds / trial.seconds:5.2f} x  "
             f"loss {trial.loss - first.loss:+.5f}  {trial.problem or 'sound'}"
         )
-
-
-def cache_folder() -> Path:
-    """Where the platform keeps what programs can make again, for this user.
-
-    Raises ConfigError for a user without a home folder, as in some containers.
-    """
-    named = os.environ.get({"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME"))
-    if named:
-        return Path(named) / "ssa-fast"
-    try:
-        home = Path.home()
-    except RuntimeError as error:
-        raise ConfigError(f"no folder for what --tune finds ({error}): set XDG_CACHE_HOME or HOME") from error
-    below = {"win32": Path("AppData", "Local"), "darwin": Path("Library", "Caches")}.get(sys.platform, Path(".cache"))
-    return home / below / "ssa-fast"

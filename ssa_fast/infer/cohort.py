@@ -1,80 +1,165 @@
-"""Many cases, one after the other: each written as soon as it is done, a bad one named and passed by."""
+"""Many cases: one read, one segmented, one written at the same time; a bad one named and passed by."""
 
 from __future__ import annotations
 
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssa_fast.config import to_mapping
 from ssa_fast.errors import CaseError, SsaFastError
-from ssa_fast.files import write_json
 from ssa_fast.infer.plan import Plan
-from ssa_fast.infer.segmenter import Segmentation, Segmenter
-from ssa_fast.measure import Stages, machine_line
+from ssa_fast.infer.record import append_result, input_hashes, is_done, record_of, result_path, write_record
+from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
+from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
 from ssa_fast.volume.nifti import write_labels
 
-__all__ = ["Outcome", "segment_cohort"]
+__all__ = ["SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
+
+SETTINGS = ("bundle_sha256", "asked_for")
+"""Facts of a record that must be as they would be now for a result to be kept by `--resume`."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one case: a file and a segmentation, or an error."""
+    """What became of one case: a file and a segmentation, or an error, or nothing to do."""
 
     name: str
     seconds: dict[str, float]  # a stage; reading and writing too
     path: Path | None = None
-    segmentation: Segmentation | None = None
+    segmentation: Segmentation | None = None  # None for a case that was kept, too
     error: SsaFastError | None = None
+    is_kept: bool = False  # it was done before, and that still holds
     is_stale: bool = False  # the case failed, and a result of an earlier run is still in its place
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortRun:
+    """Where a cohort's results go, and how."""
+
+    out: Path
+    facts: Mapping[str, object]  # for each record, such as the bundle's fingerprint and what was asked for
+    results: str = "results.jsonl"  # gets a line a case
+    is_resumed: bool = False  # keep what is done and still holds
+    reads_ahead: bool = True  # a case more in memory, so that the network need not wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A case read and prepared, or what went wrong, or nothing where its result is kept."""
+
+    files: CaseFiles
+    seconds: dict[str, float]
+    prepared: Prepared | None = None
+    hashes: Mapping[str, str]
+    error: SsaFastError | None = None
 
 
 def segment_cohort(
     segmenter: Segmenter,
     cases: Sequence[CaseFiles],
-    out: Path,
-    facts: Mapping[str, object],
+    run: CohortRun,
     on_plan: Callable[[str, Plan], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Segment each case into `out/CASE.nii.gz`, with `out/CASE.json` beside it that says how.
+    """Segment each case into `out/CASE.nii.gz`, with `out/CASE.json` beside it that says how, and a line of results.
 
-    Both files appear whole or not at all, and replace those of an earlier run, which stay where a case fails. `facts`
-    go into each record, such as the bundle's fingerprint and what was asked for; `on_plan` hears each case's name and
-    plan before its network runs. An error of ssa-fast ends only its own case; it comes back in the outcome.
+    Files appear whole or not at all, and replace those of an earlier run, which stay where a case fails. `on_plan`
+    hears each case's name and plan before its network runs. An error of ssa-fast ends only its own case; it comes back
+    in the outcome. Outcomes come in the order of the cases, each when its files are written.
+
+    Reading and writing go on in a thread each: at most one case is read ahead, and one is being written.
     """
-    for files in cases:
-        stages = Stages()
-        path = out / f"{files.name}.nii.gz"
-        is_own = path.resolve() in {file.resolve() for paths in files.found.values() for file in paths}
-        try:
-            if is_own:
-                raise CaseError(f"case {files.name}: {path} is one of its own files: choose another --out")
-            _log.info("%s: reading %s", files.name, files.folder)
-            with stages.measure("read"):
-                case = read_case(files)
-            segmentation = segmenter.segment(case, functools.partial(on_plan, files.name) if on_plan else None)
-            stages.seconds.update(segmentation.seconds)
-            with stages.measure("write"):
-                write_labels(path, segmentation.labels, like=case.grid)
-            _log.info("%s: wrote %s", files.name, path)
-            write_json(out / f"{files.name}.json", _record(segmentation, stages, facts))
-        except SsaFastError as error:
-            yield Outcome(name=files.name, seconds=stages.seconds, error=error, is_stale=path.exists() and not is_own)
-            continue
-        yield Outcome(name=files.name, seconds=stages.seconds, path=path, segmentation=segmentation)
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        written: Future[Outcome] | None = None
+        ahead = iter(cases)
+        following = _submit(reader, next(ahead, None), segmenter, run)
+        while following is not None:
+            one = following.result()
+            following = _submit(reader, next(ahead, None), segmenter, run) if run.reads_ahead else None
+            outcome = _segmented(one, segmenter, run, on_plan)
+            if written is not None:
+                yield written.result()
+            written = writer.submit(_write, outcome, one, run)
+            del one, outcome  # their arrays are let go as soon as they are written
+            if not run.reads_ahead:
+                yield written.result()
+                written = None
+                following = _submit(reader, next(ahead, None), segmenter, run)
+        if written is not None:
+            yield written.result()
 
 
-def _record(segmentation: Segmentation, stages: Stages, facts: Mapping[str, object]) -> dict[str, object]:
-    return {
-        "case": segmentation.name,
-        "volumes_ml": segmentation.volumes_ml,
-        "plan": to_mapping(segmentation.plan),
-        "seconds": {stage: round(seconds, 4) for stage, seconds in stages.seconds.items()},
-        "machine": machine_line(str(segmentation.device)),
-        **facts,
-    }
+def shard(cases: Sequence[CaseFiles], part: int, parts: int) -> list[CaseFiles]:
+    """The part-th of `parts` shares of a cohort, from 1: every parts-th case, so shares differ by one case at most."""
+    return list(cases[part - 1 :: parts])
+
+
+def _submit(
+    reader: ThreadPoolExecutor, files: CaseFiles | None, segmenter: Segmenter, run: CohortRun
+) -> Future[_Read] | None:
+    return None if files is None else reader.submit(_read, files, segmenter, run)
+
+
+def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
+    stages = Stages()
+    try:
+        own = {file.resolve() for paths in files.found.values() for file in paths}
+        path = result_path(run.out, files.name)
+        if path.resolve() in own:
+            raise CaseError(f"case {files.name}: {path} is one of its own files: choose another --out")
+        if run.is_resumed:
+            reason = is_done(files, run.out, run.facts, SETTINGS)
+            if not reason:
+                return _Read(files=files, seconds={}, hashes={})
+            _log.info("%s: %s", files.name, reason)
+        _log.info("%s: reading %s", files.name, files.folder)
+        with stages.measure("read"):
+            hashes = input_hashes(files)
+            case = read_case(files)
+        return _Read(files=files, seconds=stages.seconds, prepared=segmenter.prepare(case), hashes=hashes)
+    except SsaFastError as error:
+        return _Read(files=files, seconds=stages.seconds, hashes={}, error=error)
+
+
+def _segmented(
+    one: _Read, segmenter: Segmenter, run: CohortRun, on_plan: Callable[[str, Plan], None] | None
+) -> Outcome:
+    """The outcome of a case that was read, not written yet."""
+    name = one.files.name
+    if one.error is not None:
+        return Outcome(name=name, seconds=one.seconds, error=one.error)
+    if one.prepared is None:
+        return Outcome(name=name, seconds={}, is_kept=True)
+    hear = functools.partial(on_plan, name) if on_plan else None
+    other_bytes = one.prepared.nbytes if run.reads_ahead else 0  # the next one, most likely of the same size
+    try:
+        segmentation = segmenter.segment_prepared(one.prepared, hear, other_bytes)
+    except SsaFastError as error:
+        return Outcome(name=name, seconds=one.seconds, error=error)
+    return Outcome(name=name, seconds={**one.seconds, **segmentation.seconds}, segmentation=segmentation)
+
+
+def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
+    """The outcome with its files written: an error of writing is the operating system's, and ends the run."""
+    path = result_path(run.out, outcome.name)
+    if outcome.is_kept:
+        return Outcome(name=outcome.name, seconds={}, path=path, is_kept=True)
+    segmentation = outcome.segmentation
+    if segmentation is None:
+        own = {file.resolve() for paths in one.files.found.values() for file in paths}
+        is_stale = path.exists() and path.resolve() not in own
+        return Outcome(name=outcome.name, seconds=outcome.seconds, error=outcome.error, is_stale=is_stale)
+    assert one.prepared is not None
+    stages = Stages(dict(outcome.seconds))
+    with stages.measure("write"):
+        write_labels(path, segmentation.labels, like=one.prepared.case.grid)
+    _log.info("%s: wrote %s", outcome.name, path)
+    record = record_of(segmentation, stages.seconds, one.hashes, run.facts)
+    write_record(run.out, record)
+    append_result(run.out / run.results, record)
+    return Outcome(name=outcome.name, seconds=stages.seconds, path=path, segmentation=segmentation)

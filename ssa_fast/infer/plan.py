@@ -2,66 +2,134 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ssa_fast.errors import BudgetError
-from ssa_fast.model.spec import ModelSpec, UNetConfig, gflop, layers
+from ssa_fast.backends.base import Footprint
+from ssa_fast.errors import BudgetError, ConfigError
+from ssa_fast.model.spec import ModelSpec, gflop, live_values
 from ssa_fast.volume.geometry import padded_shape
+from ssa_fast.volume.windows import window_starts
 
-__all__ = ["Plan", "plan_case"]
+__all__ = ["Plan", "Wish", "plan_case"]
 
-_BYTES_PER_VALUE = 4  # float32 also where the engine computes in bf16: the estimate must not be below the truth
+_BYTES_PER_VALUE = 4  # of the volume, its windows and their logits, which cross to the host in float32
+_MOST_WINDOWS = 6  # along an axis, before a budget is given up
+_SMALLEST_EDGE = 64  # of a window, voxels: below it a network sees too little around a voxel
+_SLABS = 3  # of blended logits at once: the sum, what is added to it, what is handed on
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked of every plan."""
+
+    budget_bytes: int | None = None  # of the process on a CPU, of the device's memory on a GPU; None: what is free
+    window: Shape | None = None  # voxels X Y Z; None: the whole box, or the fewest windows that fit
+    overlap: float = 0.5  # least share of a window that its neighbor repeats
+    batch: int = 1  # windows a call of the engine
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"overlap must be in [0, 1), got {self.overlap}")
+        if self.batch < 1 or (self.budget_bytes is not None and self.budget_bytes < 1):
+            raise ConfigError(f"batch and memory must be above 0, got {self.batch} and {self.budget_bytes}")
+        if self.window is not None and min(self.window) < 1:
+            raise ConfigError(f"window edges must be above 0, got {self.window}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One pass over the padded brain box: its size, its cost."""
+    """One pass over the padded brain box, or several windows: their size, their cost."""
 
-    box: tuple[int, int, int]  # of the brain, voxels
-    shape: tuple[int, int, int]  # of the pass: the box, padded
-    gflop: float
-    peak_bytes: int  # of arrays at once, the engine's libraries not counted
+    box: Shape  # of the brain, voxels
+    shape: Shape  # the box, padded
+    window: Shape  # of one pass: the whole shape, or a part of it
+    overlap: float  # asked for between windows; 0 for one pass
+    passes: int  # at most: windows without brain are passed by
+    batch: int
+    gflop: float  # of all passes
+    peak_bytes: int  # of the process on a CPU, of the device's memory on a GPU
+    expected_seconds: float | None = None  # of the network; None: this machine has not run it yet
 
     def __str__(self) -> str:
-        box, shape = (" x ".join(map(str, edges)) for edges in (self.box, self.shape))
-        memory = f"at most {self.peak_bytes / 1e9:.2f} GB of arrays"
-        return f"brain {box}, one pass of {shape}, {self.gflop:.0f} GFLOP, {memory}"
+        box, shape, window = (" x ".join(map(str, edges)) for edges in (self.box, self.shape, self.window))
+        what = f"one pass of {shape}" if self.passes == 1 else f"{self.passes} windows of {window} over {shape}"
+        seconds = "" if self.expected_seconds is None else f", about {self.expected_seconds:.2g} s"
+        return f"brain {box}, {what}, {self.gflop:.0f} GFLOP, {self.peak_bytes / 1e9:.2f} GB at most{seconds}"
 
 
-def plan_case(box: tuple[int, int, int], spec: ModelSpec, budget_bytes: int | None) -> Plan:
+def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pace: float | None = None) -> Plan:
     """The plan for a brain box of (X, Y, Z) voxels: pure, so it can be shown and tested without a network.
 
-    A `budget_bytes` of None means that the memory is not known and not limited.
-    Raises BudgetError if one pass needs more than `budget_bytes`.
+    One pass where it fits the budget, else the windows that fit with the least arithmetic. `footprint` is what the
+    engine holds and takes, `pace` the GFLOP a second that this machine was seen to do with it.
+
+    Raises BudgetError, with what would be enough, if nothing fits; ConfigError for a window that the network cannot
+    take.
     """
-    shape = padded_shape(box, spec.divisor)
-    plan = Plan(box=box, shape=shape, gflop=gflop(spec.network, shape), peak_bytes=_peak_bytes(spec.network, shape))
-    if budget_bytes is not None and budget_bytes < plan.peak_bytes:
-        raise BudgetError(
-            f"one pass of {' x '.join(map(str, shape))} voxels needs {plan.peak_bytes / 1e9:.2f} GB, "
-            f"{budget_bytes / 1e9:.2f} GB are granted: close other programs or take the 'lite' network"
-        )
-    return plan
+    if wish.window is not None:
+        _check_window(wish.window, spec)
+        windows = [wish.window]
+    elif footprint.window is not None:
+        windows = [footprint.window]
+    else:
+        windows = sorted(_windows(padded_shape(box, spec.divisor), spec.divisor, wish.overlap), key=math.prod)[::-1]
+    plans = [_plan(box, window, spec, wish, footprint) for window in windows]
+    granted = [plan for plan in plans if wish.budget_bytes is None or plan.peak_bytes <= wish.budget_bytes]
+    if not granted:
+        raise _too_small(min(plans, key=lambda plan: plan.peak_bytes), wish)
+    best = min(granted, key=lambda plan: (round(plan.gflop, 6), plan.passes))  # of equal work, the fewest windows
+    return dataclasses.replace(best, expected_seconds=best.gflop / pace if pace else None)
 
 
-def _peak_bytes(config: UNetConfig, shape: tuple[int, int, int]) -> int:
-    """The most that is alive at once: the input, the skips waiting, and a layer's input and output.
+def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint) -> Plan:
+    padded = padded_shape(box, spec.divisor)
+    x, y, z = (max(edge, part) for edge, part in zip(padded, window, strict=True))
+    shape = (x, y, z)
+    passes = math.prod(len(window_starts(edge, part, wish.overlap)) for edge, part in zip(shape, window, strict=True))
+    batch = min(wish.batch, passes)
+    engine = footprint.share * batch * live_values(spec.network) * math.prod(window)
+    around = 0
+    if passes > 1 and footprint.is_host:  # the volume that windows are cut from, and what they are blended in
+        around = spec.network.modalities * math.prod(shape)
+        around += _SLABS * (spec.network.classes + 1) * window[0] * shape[1] * shape[2]
+    return Plan(
+        box=box,
+        shape=shape,
+        window=window,
+        overlap=wish.overlap if passes > 1 else 0.0,
+        passes=passes,
+        batch=batch,
+        gflop=passes * gflop(spec.network, window),
+        peak_bytes=footprint.held_bytes + math.ceil(_BYTES_PER_VALUE * (engine + around)),
+    )
 
-    A norm and its ReLU may need their own copy beside the convolution's output, so the larger of a layer's
-    two arrays counts twice.
-    """
-    voxels = math.prod(shape)
-    waiting: dict[str, float] = {"input": float(config.modalities)}  # channels at full resolution
-    peak = 0.0
-    for layer in layers(config):
-        inner = layer.inputs / layer.scale**3
-        outer = layer.outputs / layer.scale**3
-        peak = max(peak, sum(waiting.values()) + inner + outer + max(inner, outer))
-        group, _, rest = layer.name.partition(".")
-        level, _, place = rest.partition(".")
-        if group == "encoder" and place == "conv2":
-            waiting[level] = outer
-        elif group == "decoder" and place == "conv1":
-            waiting.pop(level, None)
-    return math.ceil(peak * voxels * _BYTES_PER_VALUE)
+
+def _windows(shape: Shape, divisor: int, overlap: float) -> Iterator[Shape]:
+    """The whole shape, and every window that cuts its axes into up to six overlapping parts each."""
+    edges = []
+    for edge in shape:
+        parts = [divisor * math.ceil(edge / (1 + gaps * (1 - overlap)) / divisor) for gaps in range(_MOST_WINDOWS)]
+        edges.append(sorted({max(part, min(_SMALLEST_EDGE, edge)) for part in parts}))
+    yield from ((x, y, z) for x, y, z in itertools.product(*edges))
+
+
+def _check_window(window: Shape, spec: ModelSpec) -> None:
+    if any(edge % spec.divisor for edge in window):
+        words = " x ".join(map(str, window))
+        raise ConfigError(f"a window of {words} voxels: network '{spec.name}' takes multiples of {spec.divisor}")
+
+
+def _too_small(least: Plan, wish: Wish) -> BudgetError:
+    assert wish.budget_bytes is not None
+    window = " x ".join(map(str, least.window))
+    what = "one pass" if least.passes == 1 else f"windows of {window}"
+    return BudgetError(
+        f"a brain of {' x '.join(map(str, least.box))} voxels needs {least.peak_bytes / 1e9:.2f} GB in {what}, "
+        f"{wish.budget_bytes / 1e9:.2f} GB are granted: close other programs, grant that much, or take another network"
+    )

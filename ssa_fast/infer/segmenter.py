@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,16 +11,17 @@ import numpy as np
 
 from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import ConfigError
-from ssa_fast.infer.plan import Plan, plan_case
+from ssa_fast.infer.plan import Plan, Wish, plan_case
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
-from ssa_fast.measure import Stages
+from ssa_fast.measure import Stages, resident_bytes
 from ssa_fast.model.spec import PREPROCESSING, ModelSpec
 from ssa_fast.volume.case import Case
-from ssa_fast.volume.geometry import LabelArray
+from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, pad_to
 from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
-from ssa_fast.volume.preprocess import Brain, crop_to_brain, pad_brain
+from ssa_fast.volume.preprocess import Brain, crop_to_brain
+from ssa_fast.volume.windows import blended_slabs, window_boxes
 
-__all__ = ["Segmentation", "Segmenter"]
+__all__ = ["Prepared", "Segmentation", "Segmenter"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,48 +43,118 @@ class Segmentation:
         return {name: int(counts[label]) / 1000 for label, name in LABEL_NAMES.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A case as the network will read it."""
+
+    case: Case
+    brain: Brain
+    seconds: Mapping[str, float]  # a stage
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        volumes = sum(volume.array.nbytes for volume in self.case.volumes)
+        return volumes + self.brain.array.nbytes + self.brain.foreground.nbytes
+
+
 class Segmenter:
     """Segments cases with one open backend."""
 
-    def __init__(self, backend: Backend, budget_bytes: int | None = None) -> None:
-        """`budget_bytes` is the memory that a case's arrays may take; None: what the device has left then.
+    def __init__(self, backend: Backend, wish: Wish | None = None, pace: float | None = None) -> None:
+        """`wish` is what is asked of each plan, `pace` the GFLOP a second that this machine does with this backend.
 
         Raises ConfigError if the network wants cases read, ordered or prepared in another way than they are here, or
         if its labels are others.
         """
         _check_spec(backend.spec)
         self.backend = backend
-        self._budget_bytes = budget_bytes
+        self.pace = pace  # follows what is measured
+        self._wish = wish or Wish()
 
-    def plan(self, brain: Brain) -> Plan:
-        """What `segment` will do with a brain.
+    def plan(self, brain: Brain, case_bytes: int = 0) -> Plan:
+        """What `segment` will do with a brain, when cases that were read hold `case_bytes` of this process's memory.
 
-        Raises BudgetError if its pass does not fit the memory.
+        Raises BudgetError if the memory does not do even for small windows, ConfigError for a window that the network
+        cannot take.
         """
-        budget = self.backend.free_bytes() if self._budget_bytes is None else self._budget_bytes
+        footprint, free = self.backend.footprint, self.backend.free_bytes()
+        budgets = [self._wish.budget_bytes] if self._wish.budget_bytes is not None else []
+        if free is not None:
+            budgets.append(free + (resident_bytes() if footprint.is_host else footprint.held_bytes))
+        budget = min(budgets, default=None)
         _log.info("memory granted: %s", "not limited" if budget is None else f"{budget / 1e9:.2f} GB")
-        return plan_case(brain.box.shape, self.backend.spec, budget)
+        if footprint.is_host:
+            footprint = dataclasses.replace(footprint, held_bytes=footprint.held_bytes + case_bytes)
+        wish = dataclasses.replace(self._wish, budget_bytes=budget)
+        return plan_case(brain.box.shape, self.backend.spec, wish, footprint, self.pace)
+
+    def prepare(self, case: Case) -> Prepared:
+        """A case cut to its brain and normalized. Raises CaseError for a case with nothing to normalize."""
+        stages = Stages()
+        with stages.measure("prepare"):
+            brain = crop_to_brain(case)
+        return Prepared(case=case, brain=brain, seconds=stages.seconds)
 
     def segment(self, case: Case, on_plan: Callable[[Plan], None] | None = None) -> Segmentation:
         """The segmentation of a case; `on_plan` hears of the plan before the network runs.
 
-        Raises CaseError for a case with nothing to normalize, BudgetError like `plan`, BackendError if the engine
-        fails, NumericsError for NaN.
+        Raises CaseError for a case with nothing to normalize, BudgetError and ConfigError like `plan`, BackendError if
+        the engine fails, NumericsError for NaN.
         """
-        stages = Stages()
+        return self.segment_prepared(self.prepare(case), on_plan)
+
+    def segment_prepared(
+        self, prepared: Prepared, on_plan: Callable[[Plan], None] | None = None, other_bytes: int = 0
+    ) -> Segmentation:
+        """As `segment`, from a case that `prepare` has seen, while other cases hold `other_bytes`."""
+        stages = Stages(dict(prepared.seconds))
+        case, brain = prepared.case, prepared.brain
+        plan = self.plan(brain, prepared.nbytes + other_bytes)
+        if on_plan is not None:
+            on_plan(plan)
         with stages.measure("prepare"):
-            brain = crop_to_brain(case)
-            plan = self.plan(brain)
-            if on_plan is not None:
-                on_plan(plan)
-            windows, inner = pad_brain(brain, self.backend.spec.divisor)  # (1, C, X, Y, Z)
-        with stages.measure("network"):
-            logits = self.backend.logits(windows)[0]  # (K, X, Y, Z)
+            volume, inner = pad_to(brain.array, plan.shape)  # (C, X, Y, Z)
+        if plan.passes == 1:
+            labels = self._one_pass(volume, stages)
+            ran = 1
+        else:
+            labels, ran = self._windows(volume, inner, brain, plan, stages)
         with stages.measure("labels"):
-            labels = restore_labels(labels_from_logits(logits), inner, brain, case)
+            restored = restore_labels(labels, inner, brain, case)
+        self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
         return Segmentation(
-            name=case.name, labels=labels, plan=plan, device=self.backend.device, seconds=stages.seconds
+            name=case.name, labels=restored, plan=plan, device=self.backend.device, seconds=stages.seconds
         )
+
+    def _one_pass(self, volume: FloatArray, stages: Stages) -> LabelArray:
+        with stages.measure("network"):
+            logits = self.backend.logits(volume[np.newaxis])[0]  # (K, X, Y, Z)
+        with stages.measure("labels"):
+            return labels_from_logits(logits)
+
+    def _windows(
+        self, volume: FloatArray, inner: Box, brain: Brain, plan: Plan, stages: Stages
+    ) -> tuple[LabelArray, int]:
+        """The labels (X, Y, Z), and how many windows held brain."""
+        ran = 0
+
+        def logits_of(windows: FloatArray) -> FloatArray:
+            nonlocal ran
+            ran += len(windows)
+            with stages.measure("network"):
+                return self.backend.logits(windows)
+
+        foreground = np.zeros(plan.shape, dtype=np.bool_)
+        foreground[inner.slices] = brain.foreground
+        labels = np.zeros(plan.shape, dtype=np.uint8)
+        boxes = window_boxes(plan.shape, plan.window, plan.overlap)
+        slabs = blended_slabs(volume, boxes, logits_of, foreground=foreground, batch=plan.batch)
+        with stages.measure("labels"):
+            for first, slab in slabs:
+                labels[first : first + slab.shape[1]] = labels_from_logits(slab)
+        stages.seconds["labels"] -= stages.seconds["network"]  # which was measured within
+        return labels, ran
 
 
 def _check_spec(spec: ModelSpec) -> None:

@@ -12,7 +12,17 @@ from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 
-__all__ = ["PREPROCESSING", "PRESETS", "Layer", "ModelSpec", "UNetConfig", "gflop", "layers", "parameter_count"]
+__all__ = [
+    "PREPROCESSING",
+    "PRESETS",
+    "Layer",
+    "ModelSpec",
+    "UNetConfig",
+    "gflop",
+    "layers",
+    "live_values",
+    "parameter_count",
+]
 
 PREPROCESSING = "RAS, 1 mm, cropped to the brain (any modality != 0), z-score a modality over its non-zero voxels"
 """What `volume.preprocess` does to a case, in the words of a spec."""
@@ -70,9 +80,14 @@ class Layer:
         return weights + self.outputs * (self.has_bias + 2 * self.has_norm)
 
     @property
+    def is_transposed(self) -> bool:
+        """Whether it is a 2x2x2 transposed convolution of stride 2."""
+        return self.name.startswith(("up.", "full.up"))
+
+    @property
     def kernel_voxels(self) -> int:
-        """Voxels of the kernel: a 2x2x2 transposed convolution of stride 2 has eight, one tap a voxel each."""
-        return 8 if self.name.startswith(("up.", "full.up")) else self.taps
+        """Voxels of the kernel: a transposed convolution has eight, one tap a voxel each."""
+        return 8 if self.is_transposed else self.taps
 
 
 def layers(config: UNetConfig) -> Iterator[Layer]:
@@ -135,6 +150,29 @@ def gflop(config: UNetConfig, shape: Sequence[int]) -> float:
     voxels = math.prod(shape)
     work = sum(2 * layer.inputs * layer.outputs * layer.taps * voxels / layer.scale**3 for layer in layers(config))
     return work / 1e9
+
+
+def live_values(config: UNetConfig) -> float:
+    """Values alive at once, at most, for each voxel of the input: the skips waiting, a layer's input and output.
+
+    A norm needs its own copy beside the convolution's output, or the convolution one of its input, so the larger of the
+    two counts twice where there is a norm. 36 for `lite`, whose last convolution decides, and 132 for `reference` with
+    its norms folded.
+    """
+    waiting: dict[str, float] = {"input": float(config.modalities)}
+    peak = 0.0
+    for layer in layers(config):
+        inner = layer.inputs / (layer.scale * 2 if layer.is_transposed else layer.scale) ** 3
+        outer = layer.outputs / layer.scale**3
+        copy = max(inner, outer) if layer.has_norm else 0.0
+        peak = max(peak, sum(waiting.values()) + inner + outer + copy)
+        group, _, rest = layer.name.partition(".")
+        level, _, place = rest.partition(".")
+        if group == "encoder" and place == "conv2":
+            waiting[level] = outer
+        elif group == "decoder" and place == "conv1":
+            waiting.pop(level, None)
+    return peak
 
 
 @dataclass(frozen=True, kw_only=True)

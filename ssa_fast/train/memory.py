@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssa_fast.errors import BudgetError
-from ssa_fast.infer.plan import plan_case
-from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, ModelSpec, UNetConfig, parameter_count
+from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, UNetConfig, live_values, parameter_count
 from ssa_fast.train.config import TrainConfig
 
 __all__ = ["TrainingMemory", "fit_memory", "planned_memory", "training_memory"]
@@ -109,9 +108,8 @@ def planned_memory(config: TrainConfig, value_bytes: int, teacher: UNetConfig | 
     memory = dataclasses.replace(memory, kept=memory.kept + math.ceil(config.batch * logits))
     if teacher is None:
         return memory
-    spec = ModelSpec(name="teacher", network=teacher, window=config.patch)
     answer = config.batch * _LOSS_BYTES * teacher.classes * math.prod(config.patch)  # kept until the loss has seen it
-    most = config.batch * plan_case(config.patch, spec, None).peak_bytes
+    most = math.ceil(config.batch * 4 * live_values(teacher) * math.prod(config.patch))  # in float32
     kept = memory.kept + answer
     return TrainingMemory(
         weights=memory.weights + 4 * parameter_count(teacher),

@@ -19,6 +19,7 @@ __all__ = [
     "FloatArray",
     "LabelArray",
     "bounding_box",
+    "pad_to",
     "pad_to_multiple",
     "padded_shape",
     "spacing_mm",
@@ -76,8 +77,17 @@ def padded_shape(shape: Sequence[int], divisor: int) -> tuple[int, int, int]:
 
 def pad_to_multiple(array: FloatArray, divisor: int) -> tuple[FloatArray, Box]:
     """(C, X, Y, Z) zero-padded on both sides to multiples of `divisor`, and the box that the array fills in it."""
+    return pad_to(array, padded_shape(array.shape[1:], divisor))
+
+
+def pad_to(array: FloatArray, target: tuple[int, int, int]) -> tuple[FloatArray, Box]:
+    """(C, X, Y, Z) zero-padded on both sides to (C, *target), and the box that the array fills in it.
+
+    Raises ShapeError if the array is larger.
+    """
     shape = (array.shape[1], array.shape[2], array.shape[3])
-    target = padded_shape(shape, divisor)
+    if any(edge > wanted for edge, wanted in zip(shape, target, strict=True)):
+        raise ShapeError(f"an array of {shape} voxels does not fit into {target}")
     x, y, z = ((wanted - edge) // 2 for wanted, edge in zip(target, shape, strict=True))
     inner = Box((x, y, z), (x + shape[0], y + shape[1], z + shape[2]))
     padded = np.zeros((array.shape[0], *target), dtype=np.float32)

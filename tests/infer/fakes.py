@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ssa_fast.backends.base import Device, check_windows
+from ssa_fast.backends.base import Device, Footprint, check_windows
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray
 from tests.networks import tiny_config
@@ -16,6 +16,7 @@ class BrightnessBackend:
     def __init__(self) -> None:
         self.spec = ModelSpec(name="brightness", network=tiny_config(), window=(16, 16, 16))
         self.device = Device(engine="numpy", name="none", precision="float32")
+        self.footprint = Footprint(held_bytes=1_000_000, share=1.0)
 
     def logits(self, windows: FloatArray) -> FloatArray:
         check_windows(windows, self.spec)

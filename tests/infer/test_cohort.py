@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -11,12 +12,16 @@ import pytest
 
 from ssa_fast.backends.base import engine_failure
 from ssa_fast.errors import CaseError
-from ssa_fast.infer.cohort import segment_cohort
+from ssa_fast.infer.cohort import CohortRun, segment_cohort, shard
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.volume.case import find_cases, named_case
 from ssa_fast.volume.geometry import FloatArray
 from tests.cases import turned_affine, write_case
 from tests.infer.fakes import BrightnessBackend
+
+
+def _run(out: Path, *, is_resumed: bool = False, reads_ahead: bool = True, **facts: object) -> CohortRun:
+    return CohortRun(out=out, facts=facts, is_resumed=is_resumed, reads_ahead=reads_ahead)
 
 
 def _three_cases(folder: Path) -> Path:
@@ -27,9 +32,7 @@ def _three_cases(folder: Path) -> Path:
 
 def test_each_case_becomes_a_label_map_on_its_own_grid_and_a_record(tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
-    outcomes = list(
-        segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={"bundle_sha256": "abc"})
-    )
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", bundle_sha256="abc")))
     assert [outcome.name for outcome in outcomes] == ["Case-0", "Case-1", "Case-2"]
     for outcome in outcomes:
         assert outcome.path is not None
@@ -49,19 +52,19 @@ def test_each_case_becomes_a_label_map_on_its_own_grid_and_a_record(tmp_path: Pa
 def test_a_bad_case_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     folder = _three_cases(tmp_path / "cases")
     (folder / "Case-1" / "Case-1-t2w.nii.gz").write_bytes(b"")
-    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), find_cases([folder]), tmp_path / "out", facts={}))
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), find_cases([folder]), _run(tmp_path / "out")))
     assert [outcome.path is not None for outcome in outcomes] == [True, False, True]
     assert isinstance(outcomes[1].error, CaseError)
     assert "Case-1-t2w.nii.gz" in str(outcomes[1].error)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz"]
+    assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz", "results.jsonl"]
 
 
 def test_a_case_that_fails_says_when_an_earlier_result_is_still_there(tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
-    list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={}))
+    list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out")))
     (tmp_path / "cases" / "Case-1" / "Case-1-t2w.nii.gz").write_bytes(b"")
-    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={}))
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out")))
     assert [outcome.is_stale for outcome in outcomes] == [False, True, False]
 
 
@@ -78,7 +81,7 @@ def test_an_engine_that_fails_on_one_case_goes_on_with_the_next(
 
     monkeypatch.setattr(backend, "logits", short_of_memory_once)
     cases = find_cases([_three_cases(tmp_path / "cases")])
-    outcomes = list(segment_cohort(Segmenter(backend), cases, tmp_path / "out", facts={}))
+    outcomes = list(segment_cohort(Segmenter(backend), cases, _run(tmp_path / "out")))
     assert [outcome.path is not None for outcome in outcomes] == [True, False, True]
     assert "numpy in float32 on none failed on 1 x 4 x" in str(outcomes[1].error)
     assert "out of memory; if memory was short" in str(outcomes[1].error)
@@ -91,7 +94,7 @@ def test_a_result_never_takes_the_place_of_an_input(tmp_path: Path) -> None:
     before = scan.read_bytes()
     named = {modality: folder / f"Case-0-{modality}.nii.gz" for modality in ("t1c", "t2w", "t2f")}
     files = named_case({"t1n": scan, **named})
-    (outcome,) = segment_cohort(Segmenter(BrightnessBackend()), [files], folder, facts={})
+    (outcome,) = segment_cohort(Segmenter(BrightnessBackend()), [files], _run(folder))
     assert "one of its own files: choose another --out" in str(outcome.error)
     assert not outcome.is_stale
     assert scan.read_bytes() == before
@@ -101,6 +104,100 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
     contents = []
     for _ in range(2):
-        list(segment_cohort(Segmenter(BrightnessBackend()), cases, tmp_path / "out", facts={}))
+        list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out")))
         contents.append([path.read_bytes() for path in sorted((tmp_path / "out").glob("*.nii.gz"))])
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("reads_ahead", [True, False])
+def test_every_case_gets_a_line_of_results_in_order(reads_ahead: bool, tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    run = _run(tmp_path / "out", reads_ahead=reads_ahead)
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, run))
+    lines = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [line["case"] for line in lines] == [outcome.name for outcome in outcomes] == ["Case-0", "Case-1", "Case-2"]
+    assert all(len(line["inputs_sha256"]) == 4 and line["plan"]["passes"] == 1 for line in lines)
+
+
+def _spoil_nothing(_: Path) -> None:
+    pass
+
+
+def _delete_the_result(folder: Path) -> None:
+    (folder / "out" / "Case-1.nii.gz").unlink()
+
+
+def _delete_the_record(folder: Path) -> None:
+    (folder / "out" / "Case-1.json").unlink()
+
+
+def _cut_the_result(folder: Path) -> None:
+    path = folder / "out" / "Case-1.nii.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _exchange_the_result(folder: Path) -> None:
+    (folder / "out" / "Case-1.nii.gz").write_bytes((folder / "out" / "Case-0.nii.gz").read_bytes())
+
+
+def _alter_an_image(folder: Path) -> None:
+    one, other = (folder / "cases" / f"Case-{number}" / f"Case-{number}-t2w.nii.gz" for number in (1, 0))
+    one.write_bytes(other.read_bytes())
+
+
+def _garble_the_record(folder: Path) -> None:
+    (folder / "out" / "Case-1.json").write_text("{")
+
+
+def _empty_the_record(folder: Path) -> None:
+    (folder / "out" / "Case-1.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "again"),
+    [
+        (_spoil_nothing, []),
+        (_delete_the_result, ["Case-1"]),
+        (_delete_the_record, ["Case-1"]),
+        (_cut_the_result, ["Case-1"]),
+        (_exchange_the_result, ["Case-1"]),
+        (_alter_an_image, ["Case-1"]),
+        (_garble_the_record, ["Case-1"]),
+        (_empty_the_record, ["Case-1"]),
+    ],
+)
+def test_resuming_does_again_what_no_longer_holds_and_nothing_else(
+    spoil: Callable[[Path], None], again: list[str], tmp_path: Path
+) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", bundle_sha256="abc")))
+    spoil(tmp_path)
+    run = _run(tmp_path / "out", is_resumed=True, bundle_sha256="abc")
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, run))
+    assert [outcome.name for outcome in outcomes if not outcome.is_kept] == again
+    assert all(outcome.error is None for outcome in outcomes)
+    outcomes = list(segment_cohort(Segmenter(BrightnessBackend()), cases, run))
+    assert all(outcome.is_kept for outcome in outcomes)
+
+
+def test_resuming_with_another_bundle_does_all_again(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", bundle_sha256="abc")))
+    run = _run(tmp_path / "out", is_resumed=True, bundle_sha256="abd")
+    assert not any(outcome.is_kept for outcome in segment_cohort(Segmenter(BrightnessBackend()), cases, run))
+
+
+def test_a_result_that_cannot_be_written_ends_the_run_with_the_file_in_the_error(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    (tmp_path / "out" / "Case-1.nii.gz").mkdir(parents=True)
+    outcomes = segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out"))
+    assert next(outcomes).name == "Case-0"
+    with pytest.raises(OSError, match=r"Case-1\.nii\.gz"):
+        next(outcomes)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_shares_hold_every_case_once(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    shares = [shard(cases, part, 2) for part in (1, 2)]
+    assert [[files.name for files in share] for share in shares] == [["Case-0", "Case-2"], ["Case-1"]]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ssa_fast.backends.base import Footprint
 from ssa_fast.errors import BudgetError, ConfigError
+from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.volume.case import Case, find_cases, read_case
 from ssa_fast.volume.geometry import LabelArray
@@ -56,7 +58,7 @@ def test_every_stage_is_timed(tmp_path: Path) -> None:
 
 def test_a_budget_that_is_too_small_is_an_error_before_the_network_runs(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="are granted"):
-        Segmenter(BrightnessBackend(), budget_bytes=1000).segment(_case(tmp_path))
+        Segmenter(BrightnessBackend(), Wish(budget_bytes=1000)).segment(_case(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +79,31 @@ def test_a_network_that_was_trained_on_something_else_is_refused(change: dict[st
 def test_the_budget_is_what_the_device_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = BrightnessBackend()
     case = _case(tmp_path)
-    for nothing_left in (0, 1000):
-        monkeypatch.setattr(backend, "free_bytes", lambda left=nothing_left: left)
+    for is_host, held in ((True, 10**12), (False, 1000)):
+        backend.footprint = Footprint(held_bytes=held, share=1.0, is_host=is_host)
+        monkeypatch.setattr(backend, "free_bytes", lambda: 1000)
         with pytest.raises(BudgetError, match="are granted"):
             Segmenter(backend).segment(case)
-    monkeypatch.setattr(backend, "free_bytes", lambda: None)
-    assert Segmenter(backend).segment(case).plan.peak_bytes > 1000
+        monkeypatch.setattr(backend, "free_bytes", lambda: None)
+        assert Segmenter(backend).segment(case).plan.peak_bytes > held
+
+
+@pytest.mark.parametrize("axes", ORIENTATIONS[::17])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_windows_give_the_labels_of_one_pass(axes: str, batch: int, tmp_path: Path) -> None:
+    """The fake looks at each voxel alone, so where windows meet nothing may differ."""
+    case = _case(tmp_path, axes)
+    wish = Wish(window=(16, 16, 16), overlap=0.4, batch=batch)
+    segmentation = Segmenter(BrightnessBackend(), wish).segment(case)
+    assert segmentation.plan.passes > 1
+    np.testing.assert_array_equal(segmentation.labels, _expected(case))
+    assert list(segmentation.seconds) == ["prepare", "network", "labels"]
+    assert min(segmentation.seconds.values()) > 0
+
+
+def test_the_pace_that_was_seen_gives_the_next_plan_its_seconds(tmp_path: Path) -> None:
+    segmenter, case = Segmenter(BrightnessBackend()), _case(tmp_path)
+    first = segmenter.segment(case)
+    assert first.plan.expected_seconds is None
+    second = segmenter.segment(case)
+    assert second.plan.expected_seconds == pytest.approx(first.seconds["network"])

@@ -1,0 +1,109 @@
+"""What is kept of how a case was segmented, and whether that still holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssa_fast.config import to_mapping
+from ssa_fast.errors import CaseError
+from ssa_fast.files import sha256, write_json
+from ssa_fast.infer.segmenter import Segmentation
+from ssa_fast.labels import LABEL_NAMES, MODALITIES
+from ssa_fast.measure import machine_line
+from ssa_fast.volume.case import CaseFiles, same_grid
+from ssa_fast.volume.nifti import read_labels, read_volume
+
+__all__ = ["append_result", "input_hashes", "is_done", "record_of", "record_path", "result_path"]
+
+RESULTS = "results.jsonl"
+
+
+def result_path(out: Path, name: str) -> Path:
+    """Where the label map of a case goes."""
+    return out / f"{name}.nii.gz"
+
+
+def record_path(out: Path, name: str) -> Path:
+    """Where the record of a case goes."""
+    return out / f"{name}.json"
+
+
+def input_hashes(files: CaseFiles) -> dict[str, str]:
+    """Modality -> SHA-256 of its file. Raises CaseError for a modality that is missing, double or unreadable."""
+    hashes = {}
+    for modality in MODALITIES:
+        path = files.one(modality)
+        try:
+            hashes[modality] = sha256(path.read_bytes())
+        except OSError as error:
+            raise CaseError(f"case {files.name}: {path}: cannot be read ({error.strerror})") from error
+    return hashes
+
+
+def record_of(
+    segmentation: Segmentation, seconds: Mapping[str, float], hashes: Mapping[str, str], facts: Mapping[str, object]
+) -> dict[str, Any]:
+    """The record of a case, as plain values: `facts` are the run's, such as the bundle's fingerprint."""
+    return {
+        "case": segmentation.name,
+        "volumes_ml": segmentation.volumes_ml,
+        "plan": to_mapping(segmentation.plan),
+        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+        "machine": machine_line(str(segmentation.device)),
+        "inputs_sha256": dict(hashes),
+        **facts,
+    }
+
+
+def write_record(out: Path, record: Mapping[str, Any]) -> None:
+    """Write a case's record beside its label map, with that file's fingerprint: it comes last, and vouches for both."""
+    name = str(record["case"])
+    fingerprint = sha256(result_path(out, name).read_bytes())
+    write_json(record_path(out, name), {**record, "output_sha256": fingerprint})
+
+
+def append_result(path: Path, record: Mapping[str, Any]) -> None:
+    """Add a record as one line of JSON, in one write: a stop leaves no half line but for a full disk."""
+    line = (json.dumps(record) + "\n").encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tuple[str, ...]) -> str:
+    """Nothing if the case's result is there, whole, on the case's grid, and made as it would be now; else why not.
+
+    As now: of these inputs, and with those of `facts` that `kept` names, such as the bundle's fingerprint.
+    """
+    path, record_file = result_path(out, files.name), record_path(out, files.name)
+    if not path.exists() or not record_file.exists():
+        return "no result yet"
+    try:
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except (OSError, ValueError):
+        return "its record or result cannot be read"
+    if not isinstance(record, dict) or record.get("output_sha256") != sha256(content):
+        return "its result was altered since"
+    if record.get("inputs_sha256") != input_hashes(files):
+        return "its images were altered since"
+    for fact in kept:
+        if record.get(fact) != json.loads(json.dumps(facts.get(fact))):
+            return f"its {fact.replace('_', ' ')} differs"
+    try:
+        labels = read_labels(path)
+        same_grid(labels, read_volume(files.one(MODALITIES[0])))
+    except CaseError as error:
+        return f"its result does not fit ({error})"
+    if int(np.max(labels.array, initial=0)) > max(LABEL_NAMES):
+        return "its result holds labels of another kind"
+    return ""
