@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from ssa_fast import hardware
+from ssa_fast.errors import BackendUnavailable
+
 __all__ = ["GpuSample", "GpuWatch", "open_gpu_watch"]
 
 _log = logging.getLogger(__name__)
@@ -64,24 +67,19 @@ def open_gpu_watch(device: torch.device) -> GpuWatch | None:
     if device.type != "cuda":
         return None
     try:
-        import pynvml
-    except ImportError as error:
-        _log.debug("the GPU's use is not shown: %s", error)
-        return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
+        nvml = hardware.open_nvml()
+    except BackendUnavailable as error:
         _log.debug("the GPU's use is not shown: %s", error)
         return None
     try:
         # not by its number: CUDA_VISIBLE_DEVICES makes torch count otherwise than the driver
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        _sample(pynvml, handle)  # a part of a GPU (MIG) has no utilization: known now
-    except pynvml.NVMLError as error:
+        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        _sample(nvml, handle)  # a part of a GPU (MIG) has no utilization: known now
+    except nvml.NVMLError as error:
         _log.debug("the GPU's use is not shown: %s", error)
-        pynvml.nvmlShutdown()
+        nvml.nvmlShutdown()
         return None
-    return GpuWatch(pynvml, handle)
+    return GpuWatch(nvml, handle)
 
 
 def _sample(nvml: Any, handle: Any) -> GpuSample:

@@ -1,0 +1,29 @@
+"""What this machine has, and what its devices are known to get wrong."""
+
+from __future__ import annotations
+
+from ssa_fast.hardware.gpus import (
+    Gpu,
+    Gpus,
+    find_gpus,
+    has_emulated_tensor_cores,
+    has_nvidia_driver,
+    nvidia_driver_version,
+    open_nvml,
+)
+from ssa_fast.hardware.memory import total_memory_bytes, usable_memory_bytes
+from ssa_fast.hardware.processor import Cpu, cpu
+
+__all__ = [
+    "Cpu",
+    "Gpu",
+    "Gpus",
+    "cpu",
+    "find_gpus",
+    "has_emulated_tensor_cores",
+    "has_nvidia_driver",
+    "nvidia_driver_version",
+    "open_nvml",
+    "total_memory_bytes",
+    "usable_memory_bytes",
+]
