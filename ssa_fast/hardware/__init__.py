@@ -1,7 +1,8 @@
-"""What this machine has, and what its devices are known to get wrong."""
+"""What this machine has, what its devices are known to get wrong, and what known cards can do at most."""
 
 from __future__ import annotations
 
+from ssa_fast.hardware.cards import CARDS, Card, card_of
 from ssa_fast.hardware.gpus import (
     Gpu,
     Gpus,
@@ -15,9 +16,12 @@ from ssa_fast.hardware.memory import total_memory_bytes, usable_memory_bytes
 from ssa_fast.hardware.processor import Cpu, cpu
 
 __all__ = [
+    "CARDS",
+    "Card",
     "Cpu",
     "Gpu",
     "Gpus",
+    "card_of",
     "cpu",
     "find_gpus",
     "has_emulated_tensor_cores",
