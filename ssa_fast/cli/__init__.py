@@ -22,6 +22,7 @@ _VERBS = {
     "infer": "Segment cases.",
     "phantom": "Write artificial cases with an exact reference.",
     "prepare": "Check cases; crop and normalize them for training.",
+    "roofline": "The least time a network can take on a device.",
     "train": "Train a network on cases with references.",
     "verify": "Check a prepared folder or a folder of patches.",
 }

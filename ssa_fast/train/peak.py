@@ -10,10 +10,14 @@ from functools import lru_cache
 import torch
 from torch.nn import functional
 
-__all__ = ["measured_peak"]
+from ssa_fast import hardware
+from ssa_fast.model.roofline import Ceiling
+
+__all__ = ["measured_bandwidth", "measured_ceiling", "measured_peak"]
 
 _SECONDS = 0.2  # a yardstick, beyond its first call
 _CHANNELS, _EDGE = 64, 32  # of the convolution: 7.2 GFLOP
+_COPIED_BYTES = 2**28  # no cache holds it
 
 
 @lru_cache
@@ -25,6 +29,37 @@ def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
     would let a good network exceed its peak on some machine. Takes about half a second and at most 50 MB.
     """
     return max(_product(device, dtype), _convolution(device, dtype))
+
+
+@lru_cache
+def measured_bandwidth(device: torch.device) -> float:
+    """Bytes a second that a device reads and writes while it copies 256 MiB, at its best; measured once a process."""
+    source = torch.ones(_COPIED_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * _COPIED_BYTES / _best_seconds(lambda: target.copy_(source), device)
+
+
+def measured_ceiling() -> Ceiling:
+    """What the device that torch computes on was seen to do at most, in each precision that it has instructions for."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        name, dtypes = torch.cuda.get_device_name(), {"float32": torch.float32, "float16": torch.float16}
+        # float32 means float32: TF32 keeps 10 bits of a factor
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        has_bf16, threads = torch.cuda.get_device_capability() >= (8, 0), ""
+    else:
+        name, dtypes = hardware.cpu().name, {"float32": torch.float32}
+        has_bf16, threads = hardware.cpu().has_bf16, f" on {torch.get_num_threads()} thread(s)"
+    if has_bf16:
+        dtypes["bf16"] = torch.bfloat16
+    return Ceiling(
+        device=name,
+        peaks={precision: measured_peak(device, dtype) for precision, dtype in dtypes.items()},
+        bandwidth=measured_bandwidth(device),
+        source=f"measured now by torch {torch.__version__}{threads}: the better of a matrix product and a 3x3x3 "
+        "convolution; memory by a copy of 256 MiB, read and written",
+    )
 
 
 @torch.no_grad()

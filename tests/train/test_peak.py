@@ -7,8 +7,9 @@ import time
 import pytest
 import torch
 
+from ssa_fast import hardware
 from ssa_fast.train import peak
-from ssa_fast.train.peak import measured_peak
+from ssa_fast.train.peak import measured_bandwidth, measured_ceiling, measured_peak
 
 CPU = torch.device("cpu")
 
@@ -51,3 +52,27 @@ def test_a_gpu_is_measured_in_little_memory(dtype: torch.dtype) -> None:
     torch.cuda.reset_peak_memory_stats()
     assert measured_peak(device, dtype) > 1e11
     assert torch.cuda.max_memory_allocated() < 200e6
+
+
+def test_the_ceiling_holds_every_precision_of_the_processor_and_how_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = frozenset({"avx512_bf16"})
+    monkeypatch.setattr(hardware, "cpu", lambda: hardware.Cpu(name="AMD", threads=2, flags=flags))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(peak, "measured_peak", lambda device, dtype: {torch.float32: 1e11, torch.bfloat16: 3e11}[dtype])
+    monkeypatch.setattr(peak, "measured_bandwidth", lambda device: 2e10)
+    ceiling = measured_ceiling()
+    assert (ceiling.device, ceiling.bandwidth) == ("AMD", 2e10)
+    assert ceiling.peaks == {"float32": 1e11, "bf16": 3e11}
+    assert ceiling.source.startswith(f"measured now by torch {torch.__version__} on ")
+
+
+def test_bandwidth_counts_what_is_read_and_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak, "_COPIED_BYTES", 1000)
+    monkeypatch.setattr(peak, "_best_seconds", lambda work, device: work() is not None and 0.5)
+    measured_bandwidth.cache_clear()
+    try:
+        assert measured_bandwidth(CPU) == 4000
+    finally:
+        measured_bandwidth.cache_clear()
