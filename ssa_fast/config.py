@@ -39,7 +39,7 @@ def load_toml(kind: type[T], path: Path) -> T:
 
 
 def from_mapping(kind: type[T], table: Mapping[str, Any], where: str = "configuration") -> T:
-    """A `kind` from plain values: lists become tuples, tables become dataclasses, missing keys take their defaults.
+    """A `kind` from plain values: lists become tuples or sets, tables dataclasses, missing keys take their defaults.
 
     Raises ConfigError, naming `where` and the nearest known key.
     """
@@ -62,7 +62,9 @@ def from_mapping(kind: type[T], table: Mapping[str, Any], where: str = "configur
 
 def to_mapping(config: object) -> dict[str, Any]:
     """Plain values (JSON types) of a config dataclass; `from_mapping` gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(typing.cast(Any, config))))
+    plain: dict[str, Any] = json.loads(
+        json.dumps(dataclasses.asdict(typing.cast(Any, config)), default=sorted)
+    )  # sorted: sets
     return plain
 
 
@@ -86,8 +88,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             raise ConfigError(f"{where} must be one of {', '.join(map(str, arguments))}, got {value!r}")
         return value
-    if origin is tuple:
-        return _typed_tuple(arguments, value, where)
+    if origin in (tuple, frozenset):
+        return origin(_typed_tuple(arguments if origin is tuple else (*arguments, ...), value, where))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} must be a table, got {value!r}")

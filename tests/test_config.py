@@ -38,6 +38,7 @@ class Settings:
     is_mirrored: bool = False
     norm: Literal["batch", "instance"] = "instance"
     channels: tuple[int, ...] = (24, 48)
+    flags: frozenset[str] = frozenset()
     window: Window = Window()
     best: float | None = None
     inner: Window | None = None
@@ -54,6 +55,7 @@ _SETTINGS = st.builds(
     is_mirrored=st.booleans(),
     norm=st.sampled_from(["batch", "instance"]),
     channels=st.lists(st.integers(1, 512)).map(tuple),
+    flags=st.frozensets(st.text()),
     window=_WINDOWS,
     best=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     inner=st.none() | _WINDOWS,
