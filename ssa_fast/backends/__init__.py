@@ -25,6 +25,7 @@ __all__ = [
     "choose_backend",
     "open_backend",
     "open_engine",
+    "preferred_backend",
 ]
 
 _log = logging.getLogger(__name__)
@@ -50,13 +51,21 @@ def choose_backend() -> tuple[str, str]:
 
     Raises BackendUnavailable if none is installed.
     """
-    available = available_backends()
-    if not available:
-        raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
+    available, gpu = available_backends(), ""
     if "torch" in available and hardware.has_nvidia_driver():  # only then is torch worth its import
         gpu = importlib.import_module(BACKENDS["torch"][0]).gpu_name()
-        if gpu:
-            return "torch", f"it computes on {gpu}; installed: {', '.join(available)}"
+    return preferred_backend(available, gpu)
+
+
+def preferred_backend(available: tuple[str, ...], torch_gpu: str) -> tuple[str, str]:
+    """The rule of `choose_backend`, over plain facts: what is installed, and the GPU that torch computes on, if any.
+
+    Raises BackendUnavailable if nothing is installed.
+    """
+    if not available:
+        raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
+    if "torch" in available and torch_gpu:
+        return "torch", f"it computes on {torch_gpu}; installed: {', '.join(available)}"
     missing = [name for name in BACKENDS if name not in available]
     reason = (
         "fastest on CPUs in our measurements"

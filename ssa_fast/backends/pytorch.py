@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import nn
@@ -17,13 +19,14 @@ from ssa_fast.backends.base import (
     engine_failure,
     host_footprint,
 )
+from ssa_fast.backends.probe import TorchFacts
 from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.volume.geometry import FloatArray
 
-__all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle"]
+__all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle", "torch_facts"]
 
 PRECISIONS = ("float32", "bf16")
 # measured with both networks on a CPU, 96^3 to 144 x 176 x 144; on a GPU only reckoned
@@ -108,6 +111,26 @@ def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
 def gpu_name() -> str:
     """The GPU that `open_bundle` takes, in words, or nothing where it takes the CPU."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def torch_facts() -> TorchFacts:
+    """What torch was built for, and whether it finds a GPU; its own words where it does not."""
+    try:
+        cudnn = torch.backends.cudnn.version()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            gpu = gpu_name()
+            capability = torch.cuda.get_device_capability() if gpu else (0, 0)
+    except RuntimeError as error:  # libraries that do not fit each other or the driver
+        return TorchFacts(version=torch.__version__, cuda=torch.version.cuda or "", error=str(error).splitlines()[0])
+    return TorchFacts(
+        version=torch.__version__,
+        cuda=torch.version.cuda or "",
+        cudnn=f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}" if cudnn else "",  # 91501 is 9.15.1
+        gpu=gpu,
+        capability=capability,
+        warning=str(said[0].message).splitlines()[0] if said else "",
+    )
 
 
 def _gpu_precision(choice: Choice, device: torch.device) -> Precision:
