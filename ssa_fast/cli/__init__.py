@@ -17,6 +17,7 @@ __all__ = ["cli", "main"]
 # a verb's module is imported only when the verb is used: --help must not wait for torch
 _VERBS = {
     "describe": "Analyse a data set: numbers, one figure, suspicions.",
+    "doctor": "What this machine has, will use, and gets wrong.",
     "evaluate": "Score segmentations against references; draw them.",
     "export": "Turn a checkpoint into a bundle that every backend runs.",
     "infer": "Segment cases.",

@@ -39,12 +39,23 @@ def test_help_names_every_verb_and_imports_no_heavy_library() -> None:
         "assert not {'numpy', 'torch', 'nibabel', 'onnxruntime'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for verb in ("describe", "roofline", "prepare", "verify", "train", "export", "infer", "evaluate", "phantom"):
+    for verb in (
+        "describe",
+        "doctor",
+        "roofline",
+        "prepare",
+        "verify",
+        "train",
+        "export",
+        "infer",
+        "evaluate",
+        "phantom",
+    ):
         assert verb in done.stdout
 
 
 @pytest.mark.parametrize(
-    "verb", ["describe", "roofline", "prepare", "verify", "train", "export", "infer", "evaluate", "phantom"]
+    "verb", ["describe", "doctor", "roofline", "prepare", "verify", "train", "export", "infer", "evaluate", "phantom"]
 )
 def test_every_verb_has_help(verb: str) -> None:
     assert run(verb, "--help").returncode == 0

@@ -1,0 +1,172 @@
+"""Every backend that is installed, in every precision it has here, held against one of them: labels and seconds."""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssa_fast.backends import BACKENDS, Backend, Choice, Device, available_backends, open_backend
+from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
+from ssa_fast.export.parity import AGREEMENT_NEEDED, compare
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.model.spec import ModelSpec
+from ssa_fast.volume.geometry import BoolArray, FloatArray, bounding_box
+from ssa_fast.volume.phantom import make_phantom
+from ssa_fast.volume.preprocess import z_score
+
+__all__ = ["BRAIN", "SMALL", "Check", "Trial", "brain_trial", "reference_backend", "self_test", "small_trial"]
+
+SMALL, BRAIN = (64, 64, 64), (144, 176, 144)
+"""Voxels, X Y Z: of a window of noise, and of what a padded brain box typically has."""
+
+_REFERENCES = ("torch", "ort", "openvino")  # the first that is installed, in float32
+_RUNS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What all backends are given."""
+
+    title: str
+    windows: FloatArray  # (1, C, X, Y, Z)
+    inside: BoolArray  # (X, Y, Z): voxels whose labels are compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One backend in one precision on one trial."""
+
+    backend: str
+    precision: str
+    trial: str  # empty where it was not opened
+    device: str = ""
+    seconds: float | None = None  # of one call, the median of a few
+    label_agreement: float | None = None  # share of voxels with the reference's label
+    largest_logit_error: float | None = None
+    needed: float  # least agreement
+    problem: str = ""  # why it failed, or was not run
+    is_skipped: bool = False  # this machine cannot run it: no failure
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the backend gave another answer than the reference, none, or one that is not finite."""
+        if self.is_skipped:
+            return False
+        agreement, error = self.label_agreement, self.largest_logit_error
+        return bool(self.problem) or agreement is None or agreement < self.needed or not np.isfinite(error or 0.0)
+
+
+def reference_backend() -> str:
+    """The backend that the others are held to, in float32: torch, else ONNX Runtime, else OpenVINO.
+
+    Raises BackendUnavailable if none is installed.
+    """
+    for name in _REFERENCES:
+        if name in available_backends():
+            return name
+    raise BackendUnavailable("no engine is installed, so there is nothing to test: pip install 'ssa-fast[cpu]'")
+
+
+def small_trial(channels: int) -> Trial:
+    """A window of noise, of one seed: nothing of it is like a brain, so no answer can be right by luck."""
+    windows = np.random.default_rng(0).standard_normal((1, channels, *SMALL), dtype=np.float32)
+    return Trial(title=f"noise {_edges(SMALL)}", windows=windows, inside=np.ones(SMALL, dtype=np.bool_))
+
+
+def brain_trial() -> Trial:
+    """A phantom's brain, normalized, in a box of a padded real brain's size. Takes a few seconds."""
+    phantom = make_phantom(seed=0)
+    volumes = list(phantom.modalities.values())
+    box = bounding_box(np.logical_or.reduce([volume != 0 for volume in volumes]))
+    room = tuple(slice(0, min(edge, most)) for edge, most in zip(box.shape, BRAIN, strict=True))
+    windows: FloatArray = np.zeros((1, len(volumes), *BRAIN), dtype=np.float32)
+    for channel, volume in zip(windows[0], volumes, strict=True):
+        channel[room] = volume[box.slices][room]
+        z_score(channel)
+    return Trial(title=f"brain {_edges(BRAIN)}", windows=windows, inside=(windows[0] != 0).any(axis=0))
+
+
+def self_test(bundle: Bundle, trials: list[Trial]) -> Iterator[Check]:
+    """Every backend and precision on every trial, as each is done.
+
+    Raises BackendUnavailable if no backend is installed. What else fails is a `Check` that says so.
+    """
+    with closing(open_backend(reference_backend(), bundle, "float32")) as opened:
+        wanted = [_Answer(opened, trial.windows) for trial in trials]
+    for name in available_backends():
+        precisions: tuple[Choice, ...] = importlib.import_module(BACKENDS[name][0]).PRECISIONS
+        for precision in precisions:
+            yield from _checks(name, precision, bundle, list(zip(trials, wanted, strict=True)))
+
+
+class _Answer:
+    """What the reference gave for one trial: a backend that knows one answer."""
+
+    def __init__(self, backend: Backend, windows: FloatArray) -> None:
+        self.spec: ModelSpec = backend.spec
+        self.device: Device = backend.device
+        self._logits: FloatArray = backend.logits(windows).copy()
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        assert windows.shape[2:] == self._logits.shape[2:]
+        return self._logits
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def _checks(name: str, precision: Choice, bundle: Bundle, trials: list[tuple[Trial, _Answer]]) -> Iterator[Check]:
+    needed = AGREEMENT_NEEDED[precision]
+    try:
+        backend = open_backend(name, bundle, precision)
+    except ConfigError as error:  # this device does not have the precision
+        yield Check(backend=name, precision=precision, trial="", needed=needed, problem=str(error), is_skipped=True)
+        return
+    except SsaFastError as error:
+        yield Check(backend=name, precision=precision, trial="", needed=needed, problem=str(error))
+        return
+    with closing(backend):
+        for trial, answer in trials:
+            yield _check(name, backend, trial, answer)
+
+
+def _check(name: str, backend: Backend, trial: Trial, answer: _Answer) -> Check:
+    precision = backend.device.precision
+    needed = AGREEMENT_NEEDED[precision]
+    try:
+        parity = compare(answer, backend, trial.windows, trial.inside, trial.title)  # and a warm-up
+        seconds = _median_seconds(backend, trial.windows)
+    except SsaFastError as error:
+        return Check(backend=name, precision=precision, trial=trial.title, needed=needed, problem=str(error))
+    return Check(
+        backend=name,
+        precision=precision,
+        trial=trial.title,
+        device=str(backend.device),
+        seconds=seconds,
+        label_agreement=parity.label_agreement,
+        largest_logit_error=parity.largest_logit_error,
+        needed=needed,
+    )
+
+
+def _median_seconds(backend: Backend, windows: FloatArray) -> float:
+    seconds = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        backend.logits(windows)  # in host memory when it returns: nothing is left to wait for
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _edges(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

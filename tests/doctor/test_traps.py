@@ -1,0 +1,213 @@
+"""Every trap is seen to fire on a machine that is in it, and not to fire on one that is not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ssa_fast.doctor.finding import Finding, version_numbers
+from ssa_fast.doctor.machine import Machine
+from ssa_fast.doctor.traps import TRAPS, find_traps
+from ssa_fast.hardware import Gpu, Gpus
+from tests.doctor.records import recorded
+
+HEALTHY = ("a100", "epyc")
+
+
+def fires(trap: str, machine: Machine) -> Finding | None:
+    [known] = [function for function in TRAPS if function.__name__ == trap]
+    return known(machine)
+
+
+def changed(name: str, **changes: Any) -> Machine:
+    """A recorded machine in another state: `torch`, `ort`, `cpu` and `nvidia` take changes of their own fields."""
+    machine = recorded(name)
+    for field in ("torch", "ort", "cpu", "nvidia"):
+        if isinstance(changes.get(field), dict):
+            changes[field] = dataclasses.replace(getattr(machine, field), **changes[field])
+    return dataclasses.replace(machine, **changes)
+
+
+def with_packages(name: str, **versions: str) -> Machine:
+    more = {package.replace("_", "-"): version for package, version in versions.items()}
+    return dataclasses.replace(recorded(name), packages={**recorded(name).packages, **more})
+
+
+NO_GPU_FOUND = {"gpu": "", "capability": (0, 0), "warning": "The NVIDIA driver on your system is too old"}
+OLD_DRIVER = {"driver": "550.54.14", "cuda": "12.4"}
+
+# trap: what fires it, and a word of its evidence and of its fix
+FIRING: dict[str, tuple[Callable[[], Machine], str, str]] = {
+    "no_engine": (lambda: changed("epyc", backends=()), "openvino, torch nor onnxruntime", "ssa-fast[openvino]"),
+    "two_onnxruntimes": (lambda: recorded("gtx1650"), "onnxruntime-gpu 1.23.2", "pip uninstall -y onnxruntime"),
+    "broken_engine": (
+        lambda: changed("a100", torch={"error": "libcudnn.so.9: cannot open shared object file"}),
+        "torch: libcudnn.so.9: cannot open",
+        "--force-reinstall torch",
+    ),
+    "torch_2_9": (
+        lambda: recorded("gtx1650"),
+        "torch 2.9.0+cu126 with cuDNN 9.10.2",
+        "torch 2.10 or newer for CUDA 12",
+    ),
+    "old_driver": (lambda: recorded("gtx1650"), "550.54.14", "driver 580 or newer"),
+    "torch_without_gpu": (lambda: changed("a100", torch=NO_GPU_FOUND), "driver on your system is too old", "CUDA 13.0"),
+    "ort_without_cuda": (
+        lambda: recorded("cpu_laptop"),
+        "asked for CUDA runs on CPUExec",
+        "uninstall -y onnxruntime-gpu",
+    ),
+    "emulated_tensor_cores": (lambda: recorded("gtx1650"), "GTX 1650", "takes float32"),
+    "gpu_emulates_bf16": (lambda: recorded("t4"), "Tesla T4", "refuses bf16"),
+    "cpu_emulates_bf16": (lambda: recorded("cpu_laptop"), "i5-8250U", "refuses it here"),
+    "tensorrt_11": (lambda: recorded("t4"), "tensorrt-cu13 11.1.0.106", "tensorrt-cu13<11"),
+    "tensorrt_without_driver": (lambda: recorded("cpu_laptop"), "10.16.1.11", "uninstall -y tensorrt"),
+    "small_quota": (lambda: recorded("container"), "224 are shown", "OMP_NUM_THREADS=4"),
+    "untold_gpus": (
+        lambda: changed(
+            "a100", nvidia={"gpus": (), "told_by": "Driver/library version mismatch; nvidia-smi: the same"}
+        ),
+        "version mismatch",
+        "restart",
+    ),
+    "unused_gpu": (lambda: changed("a100", torch=None, backends=("ort",)), "torch is not installed", "ssa-fast[torch]"),
+    "apple_gpu": (lambda: recorded("mac"), "Apple M2", "none needed"),
+}
+
+
+def test_every_trap_has_a_machine_that_fires_it() -> None:
+    assert sorted(FIRING) == sorted(trap.__name__ for trap in TRAPS)
+
+
+@pytest.mark.parametrize("trap", FIRING)
+def test_a_trap_fires_with_its_evidence_and_its_fix(trap: str) -> None:
+    machine, evidence, fix = FIRING[trap]
+    finding = fires(trap, machine())
+    assert finding is not None
+    assert evidence in finding.seen
+    assert fix in finding.fix
+    assert finding.effect
+    assert finding in find_traps(machine())
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+@pytest.mark.parametrize("trap", FIRING)
+def test_no_trap_fires_on_a_healthy_machine(trap: str, name: str) -> None:
+    assert fires(trap, recorded(name)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "traps"),
+    [
+        (
+            "gtx1650",
+            {
+                *("two ONNX Runtimes", "torch 2.9", "CUDA listed, not usable", "emulated tensor cores"),
+                *("driver below 580", "emulated bf16 (GPU)"),
+            },
+        ),
+        ("t4", {"TensorRT 11 with ONNX Runtime", "emulated bf16 (GPU)"}),
+        ("a100", set()),
+        ("cpu_laptop", {"CUDA listed, not usable", "TensorRT without a driver", "emulated bf16 (processor)"}),
+        ("mac", {"Apple's GPU is not used"}),
+        ("container", {"fewer cores granted than shown"}),
+        ("epyc", set()),
+    ],
+)
+def test_a_recorded_machine_is_in_these_traps_and_no_other(name: str, traps: set[str]) -> None:
+    found = find_traps(recorded(name))
+    assert {finding.trap for finding in found} == traps
+    severities = [("error", "warning", "note").index(finding.severity) for finding in found]
+    assert severities == sorted(severities)
+
+
+@pytest.mark.parametrize(
+    ("version", "cudnn", "is_trap"),
+    [
+        ("2.9.0+cu128", "9.15.1", True),
+        ("2.9.1+cu128", "9.10.2", True),
+        ("2.9.1+cu128", "9.15.0", False),
+        ("2.9.1+cu128", "", True),
+        ("2.8.0+cu128", "9.10.2", False),
+        ("2.10.0+cu128", "9.10.2", False),
+    ],
+)
+def test_torch_2_9_is_a_trap_unless_it_is_2_9_1_with_a_newer_cudnn(version: str, cudnn: str, is_trap: bool) -> None:
+    machine = changed("a100", torch={"version": version, "cudnn": cudnn})
+    assert (fires("torch_2_9", machine) is not None) is is_trap
+    on_cpus = changed("a100", torch={"version": version, "cudnn": cudnn, "cuda": ""})
+    assert fires("torch_2_9", on_cpus) is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "severity"),
+    [
+        (lambda: changed("a100", nvidia=OLD_DRIVER), "error"),  # torch is built for CUDA 13
+        (lambda: recorded("gtx1650"), "note"),
+        (lambda: with_packages("gtx1650", tensorrt_cu13="10.16.1.11"), "error"),
+        (lambda: with_packages("gtx1650", onnxruntime_gpu="1.28.0"), "error"),
+        (lambda: with_packages("gtx1650", nvidia_cuda_runtime="13.0.96"), "error"),
+        (lambda: changed("a100", nvidia={"driver": "unknown"}), None),
+        (lambda: changed("a100", nvidia={"driver": "579.99"}), "error"),
+        (lambda: changed("a100", nvidia={"driver": "580.00"}), None),
+    ],
+)
+def test_an_old_driver_is_an_error_where_something_needs_a_new_one(
+    machine: Callable[[], Machine], severity: str | None
+) -> None:
+    finding = fires("old_driver", machine())
+    assert (finding.severity if finding else None) == severity
+
+
+def test_a_build_of_torch_for_cpus_beside_a_gpu_is_another_thing_than_cuda_that_fails() -> None:
+    for_cpus = fires("torch_without_gpu", changed("a100", torch={**NO_GPU_FOUND, "cuda": "", "version": "2.13.0+cpu"}))
+    fails = fires("torch_without_gpu", changed("a100", torch=NO_GPU_FOUND))
+    assert for_cpus is not None
+    assert fails is not None
+    assert (for_cpus.severity, fails.severity) == ("warning", "error")
+    assert "a build for CPUs" in for_cpus.seen
+    assert (
+        fires("torch_without_gpu", changed("a100", torch={**NO_GPU_FOUND, "error": "broken"})) is None
+    )  # said elsewhere
+
+
+def test_a_quiet_move_to_the_processor_beside_a_gpu_is_mended_by_driver_and_libraries() -> None:
+    finding = fires("ort_without_cuda", changed("t4", ort={"cuda_session": "CPUExecutionProvider"}))
+    assert finding is not None
+    assert "driver 580 or newer" in finding.fix
+    assert fires("ort_without_cuda", recorded("t4")) is None
+
+
+def test_an_intel_processor_whose_bf16_is_no_faster_is_told_so() -> None:
+    flags = frozenset({"avx2", "avx512f", "avx512_bf16"})
+    finding = fires("cpu_emulates_bf16", changed("epyc", cpu={"name": "Intel Xeon", "flags": flags}))
+    assert finding is not None
+    assert "no AMX" in finding.seen
+    assert fires("cpu_emulates_bf16", changed("epyc", cpu={"name": "AMD EPYC", "flags": flags})) is None
+
+
+@pytest.mark.parametrize("quota", [None, 224.0, 300.0])
+def test_a_quota_that_leaves_every_core_is_no_trap(quota: float | None) -> None:
+    assert fires("small_quota", changed("container", cpu={"quota": quota})) is None
+
+
+def test_tensorrt_10_or_no_onnxruntime_beside_it_is_no_trap() -> None:
+    assert fires("tensorrt_11", with_packages("t4", tensorrt_cu13="10.16.1.11")) is None
+    assert fires("tensorrt_11", with_packages("mac", tensorrt_cu13="11.1.0.106")) is None
+
+
+def test_a_gpu_of_unknown_capability_gets_no_verdict_on_bf16_or_tensor_cores() -> None:
+    gpu = Gpu(name="NVIDIA GeForce GTX 1650", capability=(0, 0), memory_bytes=0, free_bytes=0)
+    machine = changed("gtx1650", nvidia=Gpus(gpus=(gpu,), driver="550.54.14", told_by="nvidia-smi"))
+    assert fires("gpu_emulates_bf16", machine) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("2.9.1+cu126", (2, 9, 1)), ("550.54.14", (550, 54, 14)), ("unknown", ()), ("", ()), ("2.11.0a0", (2, 11, 0))],
+)
+def test_a_version_is_read_up_to_its_first_letter(text: str, numbers: tuple[int, ...]) -> None:
+    assert version_numbers(text) == numbers
