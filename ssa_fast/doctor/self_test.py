@@ -11,31 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssa_fast.backends import BACKENDS, Backend, Choice, Device, available_backends, open_backend
+from ssa_fast.backends import BACKENDS, Backend, Choice, available_backends, open_backend
 from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
-from ssa_fast.export.parity import AGREEMENT_NEEDED, compare
+from ssa_fast.export.parity import LIMITS, Answer, Proof, answers_of, compare
 from ssa_fast.model.bundle import Bundle
-from ssa_fast.model.spec import ModelSpec
-from ssa_fast.volume.geometry import BoolArray, FloatArray, bounding_box
+from ssa_fast.volume.geometry import FloatArray, bounding_box
 from ssa_fast.volume.phantom import make_phantom
 from ssa_fast.volume.preprocess import z_score
 
-__all__ = ["BRAIN", "SMALL", "Check", "Trial", "brain_trial", "reference_backend", "self_test", "small_trial"]
+__all__ = ["BRAIN", "SMALL", "Check", "brain_trial", "reference_backend", "self_test", "small_trial"]
 
 SMALL, BRAIN = (64, 64, 64), (144, 176, 144)
 """Voxels, X Y Z: of a window of noise, and of what a padded brain box typically has."""
 
 _REFERENCES = ("torch", "ort", "openvino")  # the first that is installed, in float32
 _RUNS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What all backends are given."""
-
-    title: str
-    windows: FloatArray  # (1, C, X, Y, Z)
-    inside: BoolArray  # (X, Y, Z): voxels whose labels are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +63,13 @@ def reference_backend() -> str:
     raise BackendUnavailable("no engine is installed, so there is nothing to test: pip install 'ssa-fast[cpu]'")
 
 
-def small_trial(channels: int) -> Trial:
+def small_trial(channels: int) -> Proof:
     """A window of noise, of one seed: nothing of it is like a brain, so no answer can be right by luck."""
     windows = np.random.default_rng(0).standard_normal((1, channels, *SMALL), dtype=np.float32)
-    return Trial(title=f"noise {_edges(SMALL)}", windows=windows, inside=np.ones(SMALL, dtype=np.bool_))
+    return Proof(name=f"noise {_edges(SMALL)}", windows=windows, foreground=np.ones(SMALL, dtype=np.bool_))
 
 
-def brain_trial() -> Trial:
+def brain_trial() -> Proof:
     """A phantom's brain, normalized, in a box of a padded real brain's size. Takes a few seconds."""
     phantom = make_phantom(seed=0)
     volumes = list(phantom.modalities.values())
@@ -89,43 +79,24 @@ def brain_trial() -> Trial:
     for channel, volume in zip(windows[0], volumes, strict=True):
         channel[room] = volume[box.slices][room]
         z_score(channel)
-    return Trial(title=f"brain {_edges(BRAIN)}", windows=windows, inside=(windows[0] != 0).any(axis=0))
+    return Proof(name=f"brain {_edges(BRAIN)}", windows=windows, foreground=(windows[0] != 0).any(axis=0))
 
 
-def self_test(bundle: Bundle, trials: list[Trial]) -> Iterator[Check]:
+def self_test(bundle: Bundle, trials: list[Proof]) -> Iterator[Check]:
     """Every backend and precision on every trial, as each is done.
 
     Raises BackendUnavailable if no backend is installed. What else fails is a `Check` that says so.
     """
     with closing(open_backend(reference_backend(), bundle, "float32")) as opened:
-        wanted = [_Answer(opened, trial.windows) for trial in trials]
+        reference, wanted = str(opened.device), answers_of(opened, trials)
     for name in available_backends():
         precisions: tuple[Choice, ...] = importlib.import_module(BACKENDS[name][0]).PRECISIONS
         for precision in precisions:
-            yield from _checks(name, precision, bundle, list(zip(trials, wanted, strict=True)))
+            yield from _checks(name, precision, bundle, reference, wanted)
 
 
-class _Answer:
-    """What the reference gave for one trial: a backend that knows one answer."""
-
-    def __init__(self, backend: Backend, windows: FloatArray) -> None:
-        self.spec: ModelSpec = backend.spec
-        self.device: Device = backend.device
-        self._logits: FloatArray = backend.logits(windows).copy()
-
-    def logits(self, windows: FloatArray) -> FloatArray:
-        assert windows.shape[2:] == self._logits.shape[2:]
-        return self._logits
-
-    def free_bytes(self) -> int | None:
-        return None
-
-    def close(self) -> None:
-        pass
-
-
-def _checks(name: str, precision: Choice, bundle: Bundle, trials: list[tuple[Trial, _Answer]]) -> Iterator[Check]:
-    needed = AGREEMENT_NEEDED[precision]
+def _checks(name: str, precision: Choice, bundle: Bundle, reference: str, answers: list[Answer]) -> Iterator[Check]:
+    needed = LIMITS[precision].label_agreement
     try:
         backend = open_backend(name, bundle, precision)
     except ConfigError as error:  # this device does not have the precision
@@ -135,22 +106,23 @@ def _checks(name: str, precision: Choice, bundle: Bundle, trials: list[tuple[Tri
         yield Check(backend=name, precision=precision, trial="", needed=needed, problem=str(error))
         return
     with closing(backend):
-        for trial, answer in trials:
-            yield _check(name, backend, trial, answer)
+        for answer in answers:
+            yield _check(name, backend, reference, answer)
 
 
-def _check(name: str, backend: Backend, trial: Trial, answer: _Answer) -> Check:
-    precision = backend.device.precision
-    needed = AGREEMENT_NEEDED[precision]
+def _check(name: str, backend: Backend, reference: str, answer: Answer) -> Check:
+    precision, proof = backend.device.precision, answer.proof
+    limits = LIMITS[precision]
+    needed = limits.label_agreement
     try:
-        parity = compare(answer, backend, trial.windows, trial.inside, trial.title)  # and a warm-up
-        seconds = _median_seconds(backend, trial.windows)
+        parity = compare(reference, [answer], backend, limits)  # and a warm-up
+        seconds = _median_seconds(backend, proof.windows)
     except SsaFastError as error:
-        return Check(backend=name, precision=precision, trial=trial.title, needed=needed, problem=str(error))
+        return Check(backend=name, precision=precision, trial=proof.name, needed=needed, problem=str(error))
     return Check(
         backend=name,
         precision=precision,
-        trial=trial.title,
+        trial=proof.name,
         device=str(backend.device),
         seconds=seconds,
         label_agreement=parity.label_agreement,

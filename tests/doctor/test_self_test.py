@@ -13,15 +13,16 @@ from ssa_fast import hardware
 from ssa_fast.backends import available_backends
 from ssa_fast.backends.onnxruntime import OrtBackend
 from ssa_fast.doctor import self_test as module
-from ssa_fast.doctor.self_test import BRAIN, SMALL, Check, Trial, brain_trial, reference_backend, self_test, small_trial
+from ssa_fast.doctor.self_test import BRAIN, SMALL, Check, brain_trial, reference_backend, self_test, small_trial
 from ssa_fast.errors import BackendError, BackendUnavailable
+from ssa_fast.export.parity import Proof
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.volume.geometry import FloatArray
 
-TINY = Trial(
-    title="tiny",
+TINY = Proof(
+    name="tiny",
     windows=np.random.default_rng(0).standard_normal((1, 4, 16, 16, 16), dtype=np.float32),
-    inside=np.ones((16, 16, 16), dtype=np.bool_),
+    foreground=np.ones((16, 16, 16), dtype=np.bool_),
 )
 
 
@@ -116,15 +117,15 @@ def test_without_an_engine_there_is_nothing_to_test(monkeypatch: pytest.MonkeyPa
 def test_the_small_trial_is_noise_and_the_same_every_time() -> None:
     trial = small_trial(4)
     assert trial.windows.shape == (1, 4, *SMALL)
-    assert trial.inside.all()
+    assert trial.foreground.all()
     assert np.array_equal(trial.windows, small_trial(4).windows)
 
 
 def test_the_brain_trial_is_a_normalized_brain_in_a_box_of_full_size() -> None:
     trial = brain_trial()
     assert trial.windows.shape == (1, 4, *BRAIN)
-    assert trial.inside.shape == BRAIN
-    assert 0.3 < trial.inside.mean() < 0.7
+    assert trial.foreground.shape == BRAIN
+    assert 0.3 < trial.foreground.mean() < 0.7
     for channel in trial.windows[0]:
         inside = channel[channel != 0]
         assert inside.mean() == pytest.approx(0, abs=1e-3)
