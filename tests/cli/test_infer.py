@@ -1,0 +1,122 @@
+"""`ssa-fast infer`: its plans, what it keeps, its share of a cohort, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from ssa_fast.cli import infer
+from ssa_fast.errors import CohortError, ConfigError
+from tests.cases import write_case
+
+
+@pytest.fixture
+def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
+    for number in range(3):
+        write_case(tmp_path / "cases", f"Case-{number}", seed=number)
+    return tmp_path / "cases"
+
+
+def _infer(cases: Path, bundle: Path, *more: str) -> Result:
+    out = str(cases.parent / "out")
+    given = [str(cases), "--bundle", str(bundle), "--backend", "ort", "--out", out, *more]
+    return CliRunner().invoke(infer.command, given)
+
+
+def test_a_plan_is_told_and_nothing_is_written(cases: Path, tiny_bundle_path: Path) -> None:
+    done = _infer(cases, tiny_bundle_path, "--plan-only")
+    assert done.exit_code == 0, done.output
+    assert [line.split(":")[0] for line in done.output.splitlines()] == ["Case-0", "Case-1", "Case-2"]
+    assert "one pass of" in done.output
+    assert not (cases.parent / "out").exists()
+
+
+def test_plans_are_json_lines_too(cases: Path, tiny_bundle_path: Path) -> None:
+    done = _infer(cases, tiny_bundle_path, "--plan-only", "--json", "--window", "16", "16", "16")
+    plans = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [plan["case"] for plan in plans] == ["Case-0", "Case-1", "Case-2"]
+    assert all(plan["window"] == [16, 16, 16] and plan["passes"] > 1 for plan in plans)
+
+
+def test_a_plan_tells_seconds_once_the_network_has_run_here(cases: Path, tiny_bundle_path: Path) -> None:
+    assert "about" not in _infer(cases, tiny_bundle_path, "--plan-only").output
+    _infer(cases, tiny_bundle_path)
+    assert ", about " in _infer(cases, tiny_bundle_path, "--plan-only").output
+
+
+def test_windows_are_used_and_recorded(cases: Path, tiny_bundle_path: Path) -> None:
+    done = _infer(cases, tiny_bundle_path, "--window", "16", "16", "16", "--overlap", "0.25", "--batch", "2")
+    assert done.exit_code == 0, done.output
+    record = json.loads((cases.parent / "out" / "Case-1.json").read_text())
+    assert record["plan"]["window"] == [16, 16, 16]
+    assert record["plan"]["passes"] > 1
+    labels = np.asarray(nibabel.load(cases.parent / "out" / "Case-1.nii.gz").dataobj)
+    assert labels.shape == nibabel.load(cases / "Case-1" / "Case-1-t1n.nii.gz").shape
+
+
+def test_resuming_says_what_was_there_already(cases: Path, tiny_bundle_path: Path) -> None:
+    _infer(cases, tiny_bundle_path)
+    (cases.parent / "out" / "Case-2.nii.gz").unlink()
+    done = _infer(cases, tiny_bundle_path, "--resume")
+    assert done.exit_code == 0, done.output
+    assert "[1/3] Case-0: there already" in done.output
+    assert "2 of 3 cases were there already" in done.output
+    assert "1 of 3 cases in" in done.output
+    again = _infer(cases, tiny_bundle_path, "--resume", "--overlap", "0.25")  # other settings: nothing is kept
+    assert "there already" not in again.output
+
+
+def test_a_share_is_every_nth_case(cases: Path, tiny_bundle_path: Path) -> None:
+    done = _infer(cases, tiny_bundle_path, "--shard", "1/2")
+    assert done.exit_code == 0, done.output
+    written = sorted(path.name for path in (cases.parent / "out").iterdir())
+    assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz", "results-1-of-2.jsonl"]
+
+
+@pytest.mark.parametrize("share", ["0/2", "3/2", "1", "a/b", "/", "1/2/3", "-1/2"])
+def test_a_share_that_cannot_be_is_refused(share: str, cases: Path, tiny_bundle_path: Path) -> None:
+    done = _infer(cases, tiny_bundle_path, "--shard", share)
+    assert isinstance(done.exception, ConfigError)
+    assert "such as 2/8" in str(done.exception)
+
+
+def test_a_budget_that_cannot_be_met_fails_each_case_and_writes_nothing(cases: Path, tiny_bundle_path: Path) -> None:
+    for more in ((), ("--plan-only",)):
+        done = _infer(cases, tiny_bundle_path, "--max-ram", "1MB", *more)
+        assert isinstance(done.exception, CohortError)
+        assert "0.00 GB are granted" in done.output
+    assert not list((cases.parent / "out").glob("*.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--json",), "--json goes with --plan-only"),
+        (("--overlap", "1"), "overlap must be in"),
+        (("--batch", "0"), "must be above 0"),
+        (("--window", "0", "16", "16"), "must be above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    options: tuple[str, ...], words: str, cases: Path, tiny_bundle_path: Path
+) -> None:
+    done = _infer(cases, tiny_bundle_path, *options)
+    assert isinstance(done.exception, ConfigError)
+    assert words in str(done.exception)
+
+
+def test_without_a_home_folder_only_the_seconds_are_missing(
+    cases: Path, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise ConfigError("no folder")
+
+    monkeypatch.setattr(infer, "cache_folder", homeless)
+    assert _infer(cases, tiny_bundle_path).exit_code == 0
+    assert "about" not in _infer(cases, tiny_bundle_path, "--plan-only").output
