@@ -1,12 +1,10 @@
 """Brain tumor segmentation of BraTS-SSA MRI, in seconds, on the machines that hospitals really have.
 
-    from pathlib import Path
     import ssa_fast
 
-    bundle = ssa_fast.read_bundle(ssa_fast.shipped_bundle("lite"))
-    segmenter = ssa_fast.Segmenter(ssa_fast.open_backend("ort", bundle))
-    for files in ssa_fast.find_cases([Path("cases")]):
-        print(segmenter.segment(ssa_fast.read_case(files)).volumes_ml)
+    segmentation = ssa_fast.segment("cases/BraTS-SSA-00002-000")
+    print(segmentation.volumes_ml)
+    segmentation.save("BraTS-SSA-00002-000.nii.gz")
 
 Names below are imported when first used, so that `import ssa_fast` costs nothing.
 """
@@ -19,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssa_fast.backends import open_backend
     from ssa_fast.errors import SsaFastError
+    from ssa_fast.infer.opening import open_segmenter, segment
+    from ssa_fast.infer.plan import Plan, Wish
     from ssa_fast.infer.segmenter import Segmentation, Segmenter
     from ssa_fast.model.bundle import read_bundle
     from ssa_fast.pretrained import shipped_bundle
@@ -28,26 +28,34 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Plan",
     "Segmentation",
     "Segmenter",
     "SsaFastError",
+    "Wish",
     "__version__",
     "find_cases",
     "open_backend",
+    "open_segmenter",
     "read_bundle",
     "read_case",
+    "segment",
     "shipped_bundle",
     "write_labels",
 ]
 
 _HOMES = {
+    "Plan": "ssa_fast.infer.plan",
     "Segmentation": "ssa_fast.infer.segmenter",
     "Segmenter": "ssa_fast.infer.segmenter",
     "SsaFastError": "ssa_fast.errors",
+    "Wish": "ssa_fast.infer.plan",
     "find_cases": "ssa_fast.volume.case",
     "open_backend": "ssa_fast.backends",
+    "open_segmenter": "ssa_fast.infer.opening",
     "read_bundle": "ssa_fast.model.bundle",
     "read_case": "ssa_fast.volume.case",
+    "segment": "ssa_fast.infer.opening",
     "shipped_bundle": "ssa_fast.pretrained",
     "write_labels": "ssa_fast.volume.nifti",
 }

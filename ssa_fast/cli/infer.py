@@ -12,19 +12,17 @@ from typing import Any
 
 import click
 
-from ssa_fast.backends import BACKENDS, Backend, Choice, choose_backend, open_backend, open_engine
-from ssa_fast.backends.manifest import is_engine, read_manifest
+from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.cli.cache import cache_folder
 from ssa_fast.cli.options import FOLDER, bytes_of, cases_argument, chosen_cases, modality_options
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
+from ssa_fast.infer.opening import open_network
 from ssa_fast.infer.pace import keep_pace, known_pace
 from ssa_fast.infer.plan import Plan, Wish
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import peak_memory_bytes
-from ssa_fast.model.bundle import read_bundle
-from ssa_fast.pretrained import shipped_bundle
 from ssa_fast.volume.case import CaseFiles, read_case
 
 __all__ = ["command"]
@@ -148,31 +146,17 @@ def _run(found: list[CaseFiles], segmenter: Segmenter, run: CohortRun, key: str)
 
 
 def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
-    """What runs the network, and what a record says of how it was chosen."""
-    facts: dict[str, object] = {
-        "asked_for": {
-            "backend": options.backend,
-            "precision": options.precision,
-            "window": options.window,
-            "overlap": options.overlap,
-        }
+    """What runs the network, and what a record says of it and of what was asked for."""
+    opened = open_network(options.bundle, options.backend, options.precision, is_unproven_allowed=options.unproven)
+    if opened.reason:
+        click.echo(opened.reason, err=options.as_json)
+    asked_for = {
+        "backend": options.backend,
+        "precision": options.precision,
+        "window": options.window,
+        "overlap": options.overlap,
     }
-    path, backend = Path(options.bundle), options.backend
-    if is_engine(path):
-        manifest = read_manifest(path)
-        if backend not in ("auto", manifest.backend) or options.precision not in ("auto", manifest.precision):
-            raise ConfigError(
-                f"{path} is an engine for --backend {manifest.backend} in {manifest.precision}: leave both away"
-            )
-        facts |= {"bundle_sha256": manifest.bundle_sha256, "engine_sha256": manifest.engine_sha256}
-        return open_engine(path, is_unproven_allowed=options.unproven), facts
-    loaded = read_bundle(path if options.bundle.endswith(".onnx") else shipped_bundle(options.bundle))
-    facts["bundle_sha256"] = loaded.sha256
-    if backend == "auto":
-        backend, reason = choose_backend()
-        facts["backend_chosen"] = f"{backend}: {reason}"
-        click.echo(f"backend {backend}: {reason}", err=options.as_json)
-    return open_backend(backend, loaded, options.precision), facts
+    return opened.backend, {"asked_for": asked_for, **opened.facts}
 
 
 def _share(text: str) -> tuple[int, int]:

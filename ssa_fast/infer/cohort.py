@@ -15,7 +15,6 @@ from ssa_fast.infer.record import append_result, input_hashes, is_done, record_o
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
 from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
-from ssa_fast.volume.nifti import write_labels
 
 __all__ = ["SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
 
@@ -154,10 +153,9 @@ def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
         own = {file.resolve() for paths in one.files.found.values() for file in paths}
         is_stale = path.exists() and path.resolve() not in own
         return Outcome(name=outcome.name, seconds=outcome.seconds, error=outcome.error, is_stale=is_stale)
-    assert one.prepared is not None
     stages = Stages(dict(outcome.seconds))
     with stages.measure("write"):
-        write_labels(path, segmentation.labels, like=one.prepared.case.grid)
+        segmentation.save(path)
     _log.info("%s: wrote %s", outcome.name, path)
     record = record_of(segmentation, stages.seconds, one.hashes, run.facts)
     write_record(run.out, record)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import Stages, resident_bytes
 from ssa_fast.model.spec import PREPROCESSING, ModelSpec
 from ssa_fast.volume.case import Case
-from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, pad_to
+from ssa_fast.volume.geometry import Affine, Box, FloatArray, LabelArray, pad_to
+from ssa_fast.volume.nifti import Volume, write_labels
 from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
 from ssa_fast.volume.preprocess import Brain, crop_to_brain
 from ssa_fast.volume.windows import blended_slabs, window_boxes
@@ -32,9 +34,19 @@ class Segmentation:
 
     name: str
     labels: LabelArray  # (X, Y, Z), in the shape and axes of the case's files
+    grid: Volume  # whose shape, affine and header they share
     plan: Plan
     device: Device
     seconds: Mapping[str, float]  # a stage
+
+    @property
+    def affine(self) -> Affine:
+        """From voxels to mm (4, 4), of the case's files."""
+        return self.grid.affine
+
+    def save(self, path: str | Path) -> None:
+        """Write the labels as NIfTI, whole or not at all. Raises OSError."""
+        write_labels(Path(path), self.labels, like=self.grid)
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -124,7 +136,12 @@ class Segmenter:
             restored = restore_labels(labels, inner, brain, case)
         self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
         return Segmentation(
-            name=case.name, labels=restored, plan=plan, device=self.backend.device, seconds=stages.seconds
+            name=case.name,
+            labels=restored,
+            grid=case.grid,
+            plan=plan,
+            device=self.backend.device,
+            seconds=stages.seconds,
         )
 
     def _one_pass(self, volume: FloatArray, stages: Stages) -> LabelArray:

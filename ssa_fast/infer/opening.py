@@ -1,0 +1,87 @@
+"""From names to what segments: a bundle or an engine, opened in a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssa_fast.backends import Backend, Choice, choose_backend, open_backend, open_engine
+from ssa_fast.backends.manifest import is_engine, read_manifest
+from ssa_fast.errors import ConfigError
+from ssa_fast.infer.plan import Wish
+from ssa_fast.infer.segmenter import Segmentation, Segmenter
+from ssa_fast.model.bundle import read_bundle
+from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
+
+__all__ = ["Opened", "open_network", "open_segmenter", "segment"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A network in the backend that runs it, and what a record says of how it was chosen."""
+
+    backend: Backend
+    facts: Mapping[str, object]
+    reason: str = ""  # why this backend, where it was left open
+
+
+def open_network(
+    bundle: str | Path = "lite",
+    backend: str = "auto",
+    precision: Choice = "auto",
+    *,
+    is_unproven_allowed: bool = False,
+) -> Opened:
+    """A network ready to run: `bundle` is a shipped bundle's name, an .onnx file, or the folder of an engine.
+
+    Raises what `read_bundle`, `open_backend` and `open_engine` raise; ConfigError for an engine of another backend or
+    precision than is asked for.
+    """
+    path = Path(bundle)
+    if is_engine(path):
+        manifest = read_manifest(path)
+        if backend not in ("auto", manifest.backend) or precision not in ("auto", manifest.precision):
+            raise ConfigError(
+                f"{path} is an engine for --backend {manifest.backend} in {manifest.precision}: leave both away"
+            )
+        facts = {"bundle_sha256": manifest.bundle_sha256, "engine_sha256": manifest.engine_sha256}
+        return Opened(backend=open_engine(path, is_unproven_allowed=is_unproven_allowed), facts=facts)
+    loaded = read_bundle(path if path.suffix == ".onnx" else shipped_bundle(str(bundle)))
+    if backend != "auto":
+        return Opened(backend=open_backend(backend, loaded, precision), facts={"bundle_sha256": loaded.sha256})
+    chosen, reason = choose_backend()
+    return Opened(
+        backend=open_backend(chosen, loaded, precision),
+        facts={"bundle_sha256": loaded.sha256, "backend_chosen": f"{chosen}: {reason}"},
+        reason=f"backend {chosen}: {reason}",
+    )
+
+
+@contextmanager
+def open_segmenter(
+    bundle: str | Path = "lite", backend: str = "auto", precision: Choice = "auto", wish: Wish | None = None
+) -> Iterator[Segmenter]:
+    """A segmenter for many cases, closed in the end. Arguments and errors like `open_network` and `Segmenter`."""
+    with closing(open_network(bundle, backend, precision).backend) as opened:
+        yield Segmenter(opened, wish)
+
+
+def segment(
+    case: str | Path | Case | CaseFiles, bundle: str | Path = "lite", backend: str = "auto", precision: Choice = "auto"
+) -> Segmentation:
+    """The segmentation of one case: the folder of its files, or a case that was found or read.
+
+    For many cases take `open_segmenter`, which opens the network once. Raises what that does, CaseError for a case that
+    cannot be used, ConfigError for a folder of several.
+    """
+    if isinstance(case, (str, Path)):
+        found = find_cases([Path(case)])
+        if len(found) > 1:
+            raise ConfigError(f"{case} holds {len(found)} cases: segment them one by one, with open_segmenter")
+        case = found[0]
+    read = read_case(case) if isinstance(case, CaseFiles) else case
+    with open_segmenter(bundle, backend, precision) as segmenter:
+        return segmenter.segment(read)

@@ -1,0 +1,74 @@
+"""One case by one call, many by one opening; and the README's examples, run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from ssa_fast.errors import BundleError, CaseError, ConfigError
+from ssa_fast.infer.opening import open_network, open_segmenter, segment
+from ssa_fast.infer.plan import Wish
+from ssa_fast.volume.case import find_cases, read_case
+from tests.cases import turned_affine, write_case
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_case(tmp_path / "cases", "Case-0", affine=turned_affine("LPS", (1, 2, 3)))
+
+
+def test_a_folder_becomes_a_segmentation_that_can_be_saved(
+    folder: Path, tiny_bundle_path: Path, tmp_path: Path
+) -> None:
+    segmentation = segment(folder, tiny_bundle_path, "ort")
+    segmentation.save(tmp_path / "out" / "labels.nii.gz")
+    written, given = nibabel.load(tmp_path / "out" / "labels.nii.gz"), nibabel.load(folder / "Case-0-t1n.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), segmentation.labels)
+    np.testing.assert_array_equal(written.affine, given.affine)
+    np.testing.assert_array_equal(segmentation.affine, given.affine)
+
+
+def test_a_case_may_be_a_path_a_text_or_read_already(folder: Path, tiny_bundle_path: Path) -> None:
+    [files] = find_cases([folder])
+    wanted = segment(folder, tiny_bundle_path, "ort").labels
+    for case in (str(folder), files, read_case(files)):
+        np.testing.assert_array_equal(segment(case, str(tiny_bundle_path), "ort").labels, wanted)
+
+
+def test_a_folder_of_several_is_not_one_case(folder: Path, tiny_bundle_path: Path) -> None:
+    write_case(folder.parent, "Case-1")
+    with pytest.raises(ConfigError, match="holds 2 cases"):
+        segment(folder.parent, tiny_bundle_path, "ort")
+    with pytest.raises(CaseError, match="no such file"):
+        segment(folder.parent / "gone", tiny_bundle_path, "ort")
+
+
+def test_a_segmenter_keeps_to_its_wish_and_is_closed(folder: Path, tiny_bundle_path: Path) -> None:
+    with open_segmenter(tiny_bundle_path, "ort", wish=Wish(window=(16, 16, 16))) as segmenter:
+        assert segmenter.segment(read_case(find_cases([folder])[0])).plan.passes > 1
+    assert not hasattr(segmenter.backend, "_session")
+
+
+def test_what_was_left_open_is_told(tiny_bundle_path: Path) -> None:
+    asked, left = open_network(tiny_bundle_path, "ort"), open_network(tiny_bundle_path)
+    assert (asked.reason, "backend_chosen" in asked.facts) == ("", False)
+    assert left.reason == f"backend {left.facts['backend_chosen']}"
+    assert asked.facts["bundle_sha256"] == left.facts["bundle_sha256"]
+    with pytest.raises(BundleError, match="no bundle 'huge'"):
+        open_network("huge")
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
+def test_the_readmes_examples_run(block: str, tmp_path: Path) -> None:
+    write_case(tmp_path / "cases", "BraTS-SSA-00002-000")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "out" / "BraTS-SSA-00002-000.nii.gz").is_file()
