@@ -135,7 +135,8 @@ def test_a_bad_case_is_one_line_exit_2_and_no_file(
     assert words in lines[0]
     assert lines[0].count(case.name) <= 3  # once as the case, and in its file's path
     assert lines[1] == f"error: 1 of 2 cases failed: {case.name} (each has its line above)"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{good.name}.json", f"{good.name}.nii.gz"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [f"{good.name}.json", f"{good.name}.nii.gz", "results.jsonl"]
 
 
 def test_two_cases_of_one_name_are_refused_before_anything_is_written(
