@@ -38,10 +38,12 @@ class Device:
     name: str  # processor or GPU, in words
     precision: Precision  # of the arithmetic
     threads: int = 0  # 0: the engine's own affair
+    others: Precision | None = None  # of the layers that an int8 network has in another
 
     def __str__(self) -> str:
         threads = f", {self.threads} threads" if self.threads else ""
-        return f"{self.engine} in {self.precision} on {self.name}{threads}"
+        others = f", the other layers in {self.others}," if self.others else ""
+        return f"{self.engine} in {self.precision}{others} on {self.name}{threads}"
 
 
 @dataclass(frozen=True, kw_only=True)

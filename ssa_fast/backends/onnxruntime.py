@@ -45,8 +45,9 @@ class OrtBackend:
         self.device = Device(
             engine=f"onnxruntime {onnxruntime.__version__}",
             name=hardware.cpu().name,
-            precision="float32",
+            precision=bundle.arithmetic,
             threads=hardware.cpu().threads,
+            others="float32" if bundle.arithmetic == "int8" else None,
         )
         self.footprint = host_footprint(_SHARE)
 
@@ -69,6 +70,9 @@ class OrtBackend:
 
 
 def open_bundle(bundle: Bundle, precision: Choice) -> OrtBackend:
-    """The backend for a bundle, in the one of PRECISIONS. Raises BundleError if ONNX Runtime cannot load it."""
+    """The backend for a bundle, in the arithmetic of its graph; what that leaves open is float32.
+
+    Raises BundleError if ONNX Runtime cannot load it.
+    """
     assert precision in ("auto", *PRECISIONS), precision  # open_backend has checked
     return OrtBackend(bundle)

@@ -93,9 +93,14 @@ class PytorchBackend:
 def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
     """The backend for a bundle: on the first CUDA GPU where there is one, else on the CPU.
 
-    Raises BundleError if the bundle's weights do not fit the network that it describes, ConfigError if the device lacks
-    the precision.
+    Raises BundleError if the bundle is in int8 or its weights do not fit the network that it describes, ConfigError if
+    the device lacks the precision.
     """
+    if bundle.arithmetic == "int8":
+        raise BundleError(
+            f"{bundle.path}: is quantized to int8, which torch does not run: take --backend openvino or ort, or the "
+            "float32 bundle it was made from"
+        )
     state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in bundle.weights().items()}
     network = UNet(bundle.spec.network)
     try:

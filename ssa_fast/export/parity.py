@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ssa_fast.backends.base import Backend
-from ssa_fast.errors import ShapeError
+from ssa_fast.backends import available_backends, open_backend
+from ssa_fast.backends.base import Backend, Device
+from ssa_fast.errors import BundleError, ShapeError
 from ssa_fast.labels import REGIONS
 from ssa_fast.metrics.overlap import overlaps
+from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.parity import Limits, Parity
 from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, to_ras
@@ -22,7 +25,18 @@ from ssa_fast.volume.nifti import read_labels
 from ssa_fast.volume.postprocess import labels_from_logits
 from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
 
-__all__ = ["LIMITS", "Answer", "Proof", "answers_of", "compare", "proof_of", "read_proofs"]
+__all__ = [
+    "LIMITS",
+    "Answer",
+    "Proof",
+    "answers_of",
+    "compare",
+    "limits_for",
+    "merged",
+    "open_reference",
+    "proof_of",
+    "read_proofs",
+]
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -130,6 +144,46 @@ def compare(reference: str, answers: Sequence[Answer], candidate: Backend, limit
         dice_change={region: statistics.fmean(values) for region, values in changes.items() if values},
         limits=limits,
     )
+
+
+def merged(parities: Sequence[Parity]) -> Parity:
+    """The parity on the cases of all: the worst label agreement and logit error, means of the rest.
+
+    Each is that of one case. Raises ShapeError for none.
+    """
+    if not parities:
+        raise ShapeError("no case to compare on: give one or more")
+    scored = [parity.dice_change for parity in parities if parity.dice_change]
+    return dataclasses.replace(
+        parities[0],
+        cases=tuple(name for parity in parities for name in parity.cases),
+        label_agreement=min(parity.label_agreement for parity in parities),
+        mean_logit_error=statistics.fmean(parity.mean_logit_error for parity in parities),
+        largest_logit_error=float(np.max([parity.largest_logit_error for parity in parities])),
+        dice_between={
+            region: statistics.fmean(parity.dice_between[region] for parity in parities) for region in REGIONS
+        },
+        dice_change={region: statistics.fmean(change[region] for change in scored) for region in REGIONS if scored},
+    )
+
+
+def limits_for(arithmetic: str, device: Device) -> Limits:
+    """What is allowed to a graph of that arithmetic on that device: the widest limits of the precisions in it."""
+    precisions = {arithmetic, device.precision, device.others}
+    return LIMITS[next(name for name in ("int8", "bf16", "float16", "float32") if name in precisions)]
+
+
+def open_reference(bundle: Bundle) -> tuple[str, Backend]:
+    """The float32 bundle in what others are held to, and its name: torch, or ONNX Runtime where torch is absent.
+
+    Raises BundleError if the bundle computes in another arithmetic.
+    """
+    if bundle.arithmetic != "float32":
+        raise BundleError(
+            f"{bundle.path}: computes in {bundle.arithmetic}, the reference is the float32 bundle: --bundle"
+        )
+    name = "torch" if "torch" in available_backends() else "ort"
+    return f"{bundle.spec.name} in {name} float32", open_backend(name, bundle, "float32")
 
 
 def _dice(one: LabelArray, other: LabelArray) -> dict[str, float]:

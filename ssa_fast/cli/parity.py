@@ -1,0 +1,114 @@
+"""`ssa-fast parity`: whether a bundle or an engine still gives the answers of the float32 network."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from ssa_fast.backends import BACKENDS, Backend, choose_backend, open_backend, open_engine
+from ssa_fast.backends.manifest import is_engine, read_manifest, write_manifest
+from ssa_fast.cli.options import PATH
+from ssa_fast.config import to_mapping
+from ssa_fast.errors import ConfigError
+from ssa_fast.export.parity import answers_of, compare, limits_for, merged, open_reference, read_proofs
+from ssa_fast.files import write_json
+from ssa_fast.labels import REGIONS
+from ssa_fast.model.bundle import Bundle, read_bundle
+from ssa_fast.model.parity import Limits, Parity
+from ssa_fast.pretrained import shipped_bundle, shipped_bundles
+from ssa_fast.volume.case import find_cases
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Hold a bundle or an engine against its float32 bundle again.")
+@click.argument("candidate")
+@click.argument("cases", nargs=-1, required=True, type=PATH)
+@click.option("--bundle", "reference", metavar="NAME", help="The float32 bundle; else the shipped one of equal parent.")
+@click.option("--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", help="What runs a bundle.")
+@click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write all numbers there, case by case.")
+def command(
+    candidate: str, cases: tuple[Path, ...], reference: str | None, backend: str, json_path: Path | None
+) -> None:
+    """Compare CANDIDATE, an engine's folder or a bundle, with the float32 network on CASES.
+
+    The reference is that bundle in torch float32, or in ONNX Runtime where torch is absent. An engine's manifest gets
+    the new record, passed or not. Exit code 2 if the limits do not hold.
+    """
+    opened, limits, bundle = _opened(Path(candidate), candidate, backend, reference)
+    each = []
+    with closing(opened):
+        name, held = open_reference(bundle)
+        click.echo(f"{opened.device} against {name}")
+        with closing(held):
+            for files in find_cases(cases):  # one at a time: a laptop cannot hold them all
+                [answer] = answers_of(held, read_proofs([files], opened.spec.divisor, _shape(Path(candidate))))
+                each.append(compare(name, [answer], opened, limits))
+                click.echo(_line(each[-1].cases[0], each[-1]))
+    parity = merged(each)
+    click.echo(_line("all", parity))
+    if json_path is not None:
+        write_json(json_path, {"all": to_mapping(parity), "cases": [to_mapping(one) for one in each]})
+    if is_engine(Path(candidate)):
+        manifest = dataclasses.replace(read_manifest(Path(candidate)), parity=parity)
+        write_manifest(Path(candidate), manifest)
+        click.echo(f"the manifest of {candidate} has the new record")
+    parity.check("it is not to be trusted")
+    click.echo(f"proven on {parity}")
+
+
+def _opened(path: Path, candidate: str, backend: str, reference: str | None) -> tuple[Backend, Limits, Bundle]:
+    """What is tried, what it is allowed, and the float32 bundle that it is held against."""
+    if is_engine(path):
+        manifest = read_manifest(path)
+        if backend not in ("auto", manifest.backend):
+            raise ConfigError(f"{path} is an engine for --backend {manifest.backend}: leave --backend away")
+        opened = open_engine(path, is_unproven_allowed=True)
+        bundle = _named(reference) if reference is not None else _by_hash(manifest.bundle_sha256, path)
+        manifest.check_bundle(bundle.sha256, path)
+        limits = manifest.parity.limits if manifest.parity else limits_for(manifest.precision, opened.device)
+        return opened, limits, bundle
+    loaded = _named(candidate)
+    opened = open_backend(choose_backend()[0] if backend == "auto" else backend, loaded)
+    bundle = _named(reference) if reference is not None else _by_parent(loaded)
+    if bundle.spec.parent != loaded.spec.parent:
+        raise ConfigError(f"{bundle.path} and {loaded.path} come from different checkpoints: give another --bundle")
+    return opened, limits_for(loaded.arithmetic, opened.device), bundle
+
+
+def _named(name: str) -> Bundle:
+    return read_bundle(Path(name) if name.endswith(".onnx") else shipped_bundle(name))
+
+
+def _by_parent(bundle: Bundle) -> Bundle:
+    """The bundle itself where it is in float32, else the shipped float32 bundle of the same checkpoint."""
+    if bundle.arithmetic == "float32":
+        return bundle
+    for name in shipped_bundles():
+        shipped = read_bundle(shipped_bundle(name))
+        if shipped.arithmetic == "float32" and shipped.spec.parent == bundle.spec.parent:
+            return shipped
+    raise ConfigError(f"{bundle.path}: no shipped bundle is its float32 parent: give it with --bundle FILE.onnx")
+
+
+def _by_hash(fingerprint: str, folder: Path) -> Bundle:
+    for name in shipped_bundles():
+        shipped = read_bundle(shipped_bundle(name))
+        if shipped.sha256 == fingerprint:
+            return shipped
+    raise ConfigError(f"{folder}: was built from no shipped bundle: give that with --bundle FILE.onnx")
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """The one shape that an engine takes, or nothing where it takes any or a range."""
+    shapes = read_manifest(path).shapes if is_engine(path) else ()
+    return shapes[0] if len(shapes) == 1 else ()
+
+
+def _line(name: str, parity: Parity) -> str:
+    changes = " ".join(f"{region} {parity.dice_change[region]:+.4f}" for region in REGIONS if parity.dice_change)
+    error = f"logits off by {parity.mean_logit_error:.4f} on average, {parity.largest_logit_error:.3f} at most"
+    return f"{name:24} equal labels {parity.label_agreement:.4%}  Dice {changes or 'unknown'}  {error}"
