@@ -110,7 +110,7 @@ def open_engine(folder: Path, manifest: Manifest) -> OpenvinoBackend:
 
 def exported(backend: OpenvinoBackend) -> bytes:
     """The compiled network as OpenVINO stores it, for `open_engine` on this very machine."""
-    content: bytes = backend.compiled.export_model()
+    content: bytes = backend.compiled.export_model().getvalue()
     return content
 
 

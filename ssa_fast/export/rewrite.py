@@ -54,7 +54,8 @@ def split_concat(model: onnx.ModelProto) -> onnx.ModelProto:
     result = weights_in_float32(model)
     graph = result.graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    joins = {node.output[0]: node for node in graph.node if node.op_type == "Concat"}
+    convolved = {node.input[0] for node in graph.node if node.op_type == "Conv"}
+    joins = {node.output[0]: node for node in graph.node if node.op_type == "Concat" and node.output[0] in convolved}
     channels = _channels(result)
     nodes: list[NodeProto] = []
     for node in graph.node:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
+from click.testing import CliRunner, Result
 
-from ssa_fast.cli.export import _proving_case
+from ssa_fast.cli.export import _proving_case, command
 from ssa_fast.errors import ConfigError
+from ssa_fast.model.bundle import read_bundle
 from tests.cases import write_case
 
 
@@ -22,3 +25,46 @@ def test_a_folder_of_cases_is_refused_for_none_of_them_was_chosen(tmp_path: Path
     with pytest.raises(ConfigError) as caught:
         _proving_case(tmp_path)
     assert str(caught.value) == wanted
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lite", "--precision", "int8", "--out", "x.onnx"), "int8 is calibrated on real brains: give --cases"),
+        (("lite", "--precision", "bf16", "--out", "x.onnx"), "no bundle is in bf16: take --backend openvino"),
+        (("lite", "--out", "folder"), "a bundle's name ends in .onnx"),
+        (("lite",), "a bundle's name ends in .onnx"),
+        (("lite", "--backend", "openvino", "--rewrite", "split-concat"), "--rewrite is for --backend ort"),
+        (("lite", "--backend", "openvino", "--profile", "gtx1650"), "is for trt, ort, not for openvino"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    done = _run(*arguments)
+    assert isinstance(done.exception, ConfigError)
+    assert message in str(done.exception)
+
+
+def test_a_bundle_becomes_a_rewritten_one_with_the_same_spec(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    out, case = tmp_path / "rewritten.onnx", write_case(tmp_path, "A")
+    done = _run(tiny_bundle_path, "--rewrite", "depth-to-space", "--case", case, "--out", out)
+    assert done.exception is None, done.exception
+    assert "computes in float32" in done.output
+    assert "proven on case A" in done.output
+    assert read_bundle(out).spec == read_bundle(tiny_bundle_path).spec
+    assert "ConvTranspose" not in {node.op_type for node in onnx.load(out).graph.node}
+
+
+@pytest.mark.slow
+def test_the_shipped_bundle_is_proven_in_int8_on_a_real_brain(shared_ssa: Path, tmp_path: Path) -> None:
+    out = tmp_path / "int8.onnx"
+    done = _run("lite", "--precision", "int8", "--case", shared_ssa / "BraTS-SSA-00010-000", "--out", out)
+    assert done.exception is None, done.exception
+    bundle = read_bundle(out)
+    assert bundle.arithmetic == "int8"
+    assert bundle.parity is not None
+    assert bundle.parity.has_passed
+    assert len(bundle.content) < 4e6
