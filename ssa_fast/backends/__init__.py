@@ -12,7 +12,8 @@ from types import MappingProxyType, ModuleType
 from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Choice, Device, Precision
 from ssa_fast.backends.manifest import read_manifest
-from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.backends.tensorrt_errors import explained, failure_of
+from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError
 from ssa_fast.model.bundle import Bundle
 
 __all__ = [
@@ -36,14 +37,21 @@ BACKENDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "openvino": ("ssa_fast.backends.openvino", "openvino", "openvino"),
         "torch": ("ssa_fast.backends.pytorch", "torch", "torch"),
         "ort": ("ssa_fast.backends.onnxruntime", "onnxruntime", "cpu"),
+        "trt": ("ssa_fast.backends.tensorrt", "tensorrt", "trt"),
     }
 )
 """Name -> module, library, extra; the fastest on a CPU first."""
 
+_OF_ENGINES_ALONE = frozenset({"trt"})  # they run no bundle, so nobody chooses them for one
+
 
 def available_backends() -> tuple[str, ...]:
-    """Names of the backends whose library is installed, the fastest on a CPU first."""
-    return tuple(name for name, (_, library, _) in BACKENDS.items() if util.find_spec(library) is not None)
+    """Names of the backends that run bundles and whose library is installed, the fastest on a CPU first."""
+    return tuple(
+        name
+        for name, (_, library, _) in BACKENDS.items()
+        if name not in _OF_ENGINES_ALONE and util.find_spec(library) is not None
+    )
 
 
 def choose_backend() -> tuple[str, str]:
@@ -66,7 +74,7 @@ def preferred_backend(available: tuple[str, ...], torch_gpu: str) -> tuple[str, 
         raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
     if "torch" in available and torch_gpu:
         return "torch", f"it computes on {torch_gpu}; installed: {', '.join(available)}"
-    missing = [name for name in BACKENDS if name not in available]
+    missing = [name for name in BACKENDS if name not in available and name not in _OF_ENGINES_ALONE]
     reason = (
         "fastest on CPUs in our measurements"
         if available[0] == "openvino"
@@ -96,6 +104,11 @@ def open_engine(folder: Path, *, is_unproven_allowed: bool = False) -> Backend:
     last may be allowed); BackendUnavailable if the library is missing.
     """
     manifest = read_manifest(folder)
+    if manifest.backend == "trt-rtx":
+        raise EngineError(
+            f"{folder}: was built by TensorRT-RTX to check graph and memory, and is not run: build one that is on the "
+            "machine itself, with 'ssa-fast export BUNDLE --backend trt'"
+        )
     manifest.check_parity(folder, is_unproven_allowed=is_unproven_allowed)
     backend: Backend = _module(manifest.backend).open_engine(folder, manifest)
     _log.info("%s: %s, built from a bundle of SHA-256 %s", folder, manifest.spec.name, manifest.bundle_sha256)
@@ -111,7 +124,9 @@ def _module(name: str) -> ModuleType:
         _refuse_two_onnxruntimes()
     try:
         return importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, FileNotFoundError) as error:  # the second: TensorRT's way to say that a DLL is missing
+        if library == "tensorrt" and failure_of(str(error)) is not None:
+            raise explained(f"backend '{name}'", [str(error)]) from error
         also = " (or 'ssa-fast[gpu]')" if extra == "cpu" else ""
         raise BackendUnavailable(
             f"backend '{name}' needs '{library}': pip install 'ssa-fast[{extra}]'{also} ({error})"
