@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorrt
@@ -203,7 +203,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def open_bundle(bundle: Bundle, precision: Choice) -> TensorrtBackend:
+def open_bundle(bundle: Bundle, _precision: Choice) -> NoReturn:
     """Nothing: TensorRT runs what was built for one GPU. Raises EngineError, with the command that builds it."""
     raise EngineError(
         f"{bundle.path}: backend 'trt' runs engines, not bundles: build one on this machine, 'ssa-fast export "

@@ -18,7 +18,7 @@ from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.files import write_whole
 from ssa_fast.model.spec import ModelSpec
 
-__all__ = ["Built", "Recipe", "build_engine", "check_budget", "one_shape"]
+__all__ = ["Built", "Recipe", "build_engine", "check_budget", "one_shape", "target_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def _config(ours: Logged, builder: Any, recipe: Recipe, profile: Profile) -> Any
     config.builder_optimization_level = _LEVEL
     if ours.is_rtx:
         config.num_compute_capabilities = 1
-        config.set_compute_capability(_capability(library, profile), 0)
+        config.set_compute_capability(target_of(library, profile), 0)
     else:  # RTX knows no such level; an engine that runs on other cards too is slower on this one
         config.hardware_compatibility_level = library.HardwareCompatibilityLevel.NONE
     if not recipe.is_strongly_typed:
@@ -158,7 +158,7 @@ def _config(ours: Logged, builder: Any, recipe: Recipe, profile: Profile) -> Any
     return config
 
 
-def _capability(library: Any, profile: Profile) -> Any:
+def target_of(library: Any, profile: Profile) -> Any:
     """The profile's compute capability as TensorRT-RTX names it. Raises EngineError if it has no such target."""
     name = f"SM{profile.capability.replace('.', '')}"
     known = sorted(one for one in library.ComputeCapability.__members__ if one.startswith("SM"))

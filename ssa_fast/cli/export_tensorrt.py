@@ -1,0 +1,79 @@
+"""`ssa-fast export --backend trt` and `--backend trt-rtx`: from a bundle to an engine for one GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ssa_fast.backends.manifest import Candidate
+from ssa_fast.backends.tensorrt_library import load_library
+from ssa_fast.errors import BackendUnavailable
+from ssa_fast.export.profile import read_profile
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.volume.case import CaseFiles
+
+__all__ = ["build"]
+
+_HEAD = ("candidate", "built in", "memory", "a window", "equal labels", "verdict")
+
+
+def build(
+    bundle: Bundle,
+    profile_name: str,
+    cases: list[CaseFiles],
+    root: Path,
+    *,
+    is_rtx: bool,
+    quantized: Bundle | None = None,
+) -> None:
+    """Build the engine of a profile below `root`, print what was tried, and where the best of it lies.
+
+    Raises what `export.tensorrt_candidates.build_best` does, ConfigError for a profile that is not there.
+    """
+    try:
+        from ssa_fast.export.tensorrt_candidates import Job, build_best
+    except ImportError as error:
+        raise BackendUnavailable(f"building needs more: pip install 'ssa-fast[export,cpu]' ({error})") from error
+    profile = read_profile(profile_name)
+    ours = load_library(is_rtx=is_rtx)
+    click.echo(f"{ours.name} builds {bundle.spec.name} for profile {profile_name}: {profile.description}")
+    job = Job(
+        ours=ours,
+        bundle=bundle,
+        profile=profile,
+        profile_name=profile_name,
+        cases=cases,
+        root=root,
+        quantized=quantized,
+    )
+    folder, manifest = build_best(job)
+    _print_table(manifest.candidates)
+    if manifest.parity is None:
+        click.echo(f"wrote {folder}: a check that the graph builds within the profile's memory; it was not run")
+        return
+    click.echo(f"proven on {manifest.parity}")
+    kept = next(one for one in manifest.candidates if one.verdict.startswith("kept"))
+    if profile.target_ms is not None and kept.milliseconds is not None:
+        verdict = "met" if kept.milliseconds <= profile.target_ms else "missed"
+        click.echo(f"target of {profile.target_ms:.0f} ms a window: {verdict}, with {kept.milliseconds:.1f} ms")
+    click.echo(f"wrote {folder}: run it with 'ssa-fast infer --bundle {folder} CASES'")
+
+
+def _print_table(candidates: tuple[Candidate, ...]) -> None:
+    rows = [_HEAD, *(_row(one) for one in candidates)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]))
+
+
+def _row(one: Candidate) -> tuple[str, ...]:
+    return (
+        one.name,
+        "" if one.build_seconds is None else f"{one.build_seconds:.1f} s",
+        "" if one.planned_bytes is None else f"{one.planned_bytes / 1e9:.2f} GB",
+        "" if one.milliseconds is None else f"{one.milliseconds:.1f} ms",
+        "" if one.label_agreement is None else f"{one.label_agreement:.4%}",
+        one.verdict,
+    )

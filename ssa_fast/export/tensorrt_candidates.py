@@ -1,0 +1,277 @@
+"""Every way to build an engine that a profile names, tried on this machine: the fastest that is proven is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ssa_fast import hardware
+from ssa_fast.backends import Backend, available_backends, open_backend
+from ssa_fast.backends.manifest import MANIFEST, Candidate, Manifest, engine_name, write_manifest
+from ssa_fast.backends.tensorrt_library import Logged, version_of
+from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
+from ssa_fast.export.float16 import to_float16
+from ssa_fast.export.parity import Answer, Proof, answers_of, compare, read_proofs
+from ssa_fast.export.profile import Boxes, Profile
+from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, one_shape, target_of
+from ssa_fast.files import sha256, write_whole
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.volume.case import CaseFiles
+
+__all__ = ["Job", "build_best", "recipes_of"]
+
+_ENGINE = "engine.plan"
+_GRAPH_PAYS = 0.98  # of the time without: below that it is kept, for a graph is one more thing that may go wrong
+_WARM_UP, _ROUNDS = 3, 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be built."""
+
+    ours: Logged
+    bundle: Bundle
+    profile: Profile
+    profile_name: str
+    cases: Sequence[CaseFiles]  # real brains, on which candidates are proven
+    root: Path  # the folder of engines
+    quantized: Bundle | None = None  # the same network in int8
+
+    @property
+    def command(self) -> str:
+        """What builds it again."""
+        kind = "trt-rtx" if self.ours.is_rtx else "trt"
+        return (
+            f"ssa-fast export {self.bundle.path} --backend {kind} --profile {self.profile_name} --cases CASES "
+            f"--out {self.root}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    candidate: Candidate
+    manifest: Manifest | None = None  # None: it is out
+    content: bytes = b""
+
+
+def recipes_of(job: Job) -> list[Recipe]:
+    """The ways to build that the profile's precisions stand for, in its order.
+
+    float16 comes twice with TensorRT 10: with the graph's own types, and with float32's, where the builder takes
+    float16 layer by layer if that is faster. int8 comes where the GPU has tensor cores and a quantized bundle is given.
+    """
+    recipes = []
+    for precision in job.profile.precisions:
+        if precision == "float32":
+            recipes.append(Recipe(name="float32, strongly typed", precision=precision, onnx=job.bundle.content))
+        elif precision == "float16":
+            half = to_float16(onnx.load_model_from_string(job.bundle.content)).SerializeToString(deterministic=True)
+            recipes.append(Recipe(name="float16, strongly typed", precision=precision, onnx=half))
+            if hasattr(job.ours.library.BuilderFlag, "FP16"):  # gone in 11
+                recipes.append(
+                    Recipe(
+                        name="float16, weakly typed",
+                        precision=precision,
+                        onnx=job.bundle.content,
+                        is_strongly_typed=False,
+                    )
+                )
+        elif precision == "int8" and job.quantized is not None and job.profile.has_tensor_cores:
+            recipes.append(Recipe(name="int8, strongly typed", precision=precision, onnx=job.quantized.content))
+    return recipes
+
+
+def build_best(job: Job) -> tuple[Path, Manifest]:
+    """The folder and manifest of the fastest engine that is valid on this machine.
+
+    Valid means: built within the profile's memory, and proven equal to the float32 bundle on the cases. Brain boxes
+    come first, for they are segmented in one pass; the one window comes where no engine for boxes is valid.
+    TensorRT-RTX only builds: the first recipe that it can build is kept, without parity.
+
+    Raises EngineError if none is valid, ConfigError without cases or for a bundle that is not float32,
+    BackendUnavailable if the machine has no driver that serves TensorRT.
+    """
+    if job.bundle.arithmetic != "float32":
+        raise ConfigError(f"{job.bundle.path}: computes in {job.bundle.arithmetic}; give the float32 bundle")
+    if not job.ours.is_rtx and not job.cases:
+        raise ConfigError("no case to prove engines on: give real cases, --cases CASES")
+    if job.ours.is_rtx:
+        target_of(job.ours.library, job.profile)
+    recipes, tried = recipes_of(job), list[_Tried]()
+    for boxes in (job.profile.boxes, one_shape(job.profile.window)):
+        run = _checked_build(job) if job.ours.is_rtx else _proven_build(job, boxes)
+        tried += [_attempt(run, recipe, boxes) for recipe in recipes]
+        valid = [one for one in tried if one.manifest is not None]
+        if valid:
+            best = valid[0] if job.ours.is_rtx else min(valid, key=lambda one: one.candidate.milliseconds or np.inf)
+            return _written(job, best, tried)
+    reasons = "; ".join(f"{one.candidate.name}: {one.candidate.verdict}" for one in tried)
+    raise EngineError(f"{job.bundle.path}: no valid engine for profile '{job.profile_name}': {reasons}")
+
+
+def _attempt(run: Callable[[Recipe, Boxes], _Tried], recipe: Recipe, boxes: Boxes) -> _Tried:
+    """What came of a recipe; what is wrong with it alone does not end the others."""
+    try:
+        return run(recipe, boxes)
+    except BackendUnavailable:
+        raise
+    except SsaFastError as error:
+        why = str(error).partition(f"{recipe.name}: ")[2] or str(error)  # the row has the name already
+        return _Tried(candidate=Candidate(name=_name(recipe, boxes), verdict=f"dropped: {why}"))
+
+
+def _checked_build(job: Job) -> Callable[[Recipe, Boxes], _Tried]:
+    """How TensorRT-RTX tries a recipe: it is built, and its planned memory held against the profile."""
+
+    def run(recipe: Recipe, boxes: Boxes) -> _Tried:
+        built = _build(job, recipe, boxes)
+        needs = {"compute capability": job.profile.capability, "TensorRT-RTX": version_of(job.ours.library)}
+        candidate = Candidate(
+            name=_name(recipe, boxes),
+            build_seconds=built.seconds,
+            planned_bytes=built.planned_bytes,
+            verdict="built, not run",
+        )
+        return _Tried(candidate=candidate, manifest=_manifest(job, built, needs), content=built.content)
+
+    return run
+
+
+def _proven_build(job: Job, boxes: Boxes) -> Callable[[Recipe, Boxes], _Tried]:
+    """How TensorRT tries a recipe: it is built, run, proven and timed."""
+    runtime = importlib.import_module("ssa_fast.backends.tensorrt")  # here: it imports TensorRT
+    cuda = importlib.import_module("ssa_fast.backends.cuda")
+    needs = runtime.machine()
+    reference, answers = _answers(job, boxes)
+    windows = np.random.default_rng(0).standard_normal((1, len(job.bundle.spec.modalities), *boxes.usual))
+    windows = windows.astype(np.float32)
+
+    def run(recipe: Recipe, boxes: Boxes) -> _Tried:
+        built = _build(job, recipe, boxes)
+        manifest = _manifest(job, built, needs, cuda.versions())
+        engine = runtime.TensorrtBackend(manifest, built.content, job.root)
+        try:
+            check_budget(engine.planned_bytes, job.profile, recipe.name)
+            parity = compare(reference, answers, engine, job.profile.limits_of(recipe.precision))
+            milliseconds = _median_ms(engine, windows)
+        finally:
+            engine.close()
+        manifest = dataclasses.replace(manifest, planned_bytes=engine.planned_bytes, parity=parity)
+        if boxes.smallest == boxes.largest and parity.has_passed:
+            manifest, milliseconds = _with_graph(runtime, job, manifest, built, (windows, milliseconds))
+        candidate = Candidate(
+            name=_name(recipe, boxes),
+            build_seconds=built.seconds,
+            planned_bytes=engine.planned_bytes,
+            milliseconds=milliseconds,
+            label_agreement=parity.label_agreement,
+            verdict="valid" if parity.has_passed else f"dropped: {'; '.join(parity.shortcomings)}",
+        )
+        kept = manifest if parity.has_passed else None
+        return _Tried(candidate=candidate, manifest=kept, content=built.content)
+
+    return run
+
+
+def _with_graph(
+    runtime: Any, job: Job, manifest: Manifest, built: Built, plain: tuple[Any, float]
+) -> tuple[Manifest, float]:
+    """The manifest and its time, with a CUDA graph if the engine is faster by one."""
+    windows, milliseconds = plain
+    graph = dataclasses.replace(manifest, built_with={**manifest.built_with, runtime.GRAPH: "yes"})
+    engine = runtime.TensorrtBackend(graph, built.content, job.root)
+    try:
+        faster = _median_ms(engine, windows)
+    finally:
+        engine.close()
+    return (graph, faster) if faster < _GRAPH_PAYS * milliseconds else (manifest, milliseconds)
+
+
+def _build(job: Job, recipe: Recipe, boxes: Boxes) -> Built:
+    cache = job.root / f"timings--{job.ours.name.replace(' ', '-').lower()}.cache"
+    return build_engine(job.ours, recipe, job.bundle.spec, job.profile, boxes, cache)
+
+
+def _answers(job: Job, boxes: Boxes) -> tuple[str, list[Answer]]:
+    """What the float32 bundle makes of the cases on the CPU, in the shapes that the engine takes."""
+    name = "ort" if "ort" in available_backends() else "torch"
+    reference = open_backend(name, job.bundle, "float32")
+    try:
+        return f"the bundle by {reference.device}", answers_of(reference, _proofs(job, boxes))
+    finally:
+        reference.close()
+
+
+def _proofs(job: Job, boxes: Boxes) -> list[Proof]:
+    """The cases' brain boxes, cut or padded about their middle where an engine for `boxes` does not take them."""
+    proofs = []
+    for files in job.cases:
+        [proof] = read_proofs([files], job.bundle.spec.divisor)
+        edges = zip(boxes.smallest, proof.windows.shape[2:], boxes.largest, strict=True)
+        shape = tuple(min(max(least, edge), most) for least, edge, most in edges)
+        if shape != proof.windows.shape[2:]:
+            [proof] = read_proofs([files], job.bundle.spec.divisor, shape)
+        proofs.append(proof)
+    return proofs
+
+
+def _median_ms(engine: Backend, windows: Any) -> float:
+    """Milliseconds that a window takes, host to host: the median of 20 after a warm-up."""
+    seconds = []
+    for place in range(_WARM_UP + _ROUNDS):
+        started = time.perf_counter()
+        engine.logits(windows)
+        if place >= _WARM_UP:
+            seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds)
+
+
+def _manifest(job: Job, built: Built, needs: dict[str, str], versions: dict[str, str] | None = None) -> Manifest:
+    smallest, largest = built.boxes.smallest, built.boxes.largest
+    return Manifest(
+        backend="trt-rtx" if job.ours.is_rtx else "trt",
+        file=_ENGINE,
+        engine_sha256=sha256(built.content),
+        bundle_sha256=job.bundle.sha256,
+        onnx_sha256=sha256(built.recipe.onnx),
+        spec=job.bundle.spec,
+        precision=built.recipe.precision,
+        profile=job.profile_name,
+        needs=needs,
+        built_with={"recipe": built.recipe.name, "driver": hardware.nvidia_driver_version(), **(versions or {})},
+        shapes=(smallest,) if smallest == largest else (smallest, largest),
+        build_seconds=built.seconds,
+        planned_bytes=built.planned_bytes,
+        command=job.command,
+    )
+
+
+def _written(job: Job, best: _Tried, tried: list[_Tried]) -> tuple[Path, Manifest]:
+    """The best engine in its folder, with what became of the others in its manifest."""
+    assert best.manifest is not None
+    candidates = tuple(
+        dataclasses.replace(one.candidate, verdict=f"kept ({one.candidate.verdict})") if one is best else one.candidate
+        for one in tried
+    )
+    manifest = dataclasses.replace(best.manifest, candidates=candidates)
+    device = manifest.needs.get("GPU", f"sm{job.profile.capability.replace('.', '')}")
+    profile = Path(job.profile_name).stem
+    folder = job.root / engine_name(job.bundle.spec.name, profile, device, job.ours.name)
+    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
+    write_whole(folder / manifest.file, best.content)
+    write_manifest(folder, manifest)
+    return folder, manifest
+
+
+def _name(recipe: Recipe, boxes: Boxes) -> str:
+    smallest, largest = ("x".join(map(str, shape)) for shape in (boxes.smallest, boxes.largest))
+    return f"{recipe.name}, {largest}" if smallest == largest else f"{recipe.name}, {smallest} to {largest}"
