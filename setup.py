@@ -45,6 +45,10 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ssa_fast", "ssa_fast.*"]),
     package_data={"ssa_fast": ["py.typed", "pretrained/*.onnx", "pretrained/*.md", "train/recipes/*.toml"]},
+    # build profiles: `read_profile` finds them in the clone, else here below the environment's prefix
+    data_files=[
+        ("share/ssa-fast/export", sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("export/*.toml")))
+    ],
     entry_points={"console_scripts": ["ssa-fast = ssa_fast.cli:main"]},
     # enough to read, prepare and write cases; what runs the network is an extra, so nobody installs two engines
     install_requires=[
@@ -58,7 +62,8 @@ setup(
         "cpu": ["onnxruntime>=1.20"],
         "openvino": ["openvino>=2025.0"],
         "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2"],  # never beside `cpu`: both own one folder
-        "trt": ["tensorrt-cu13>=10.13.2,<12"],
+        "trt": ["tensorrt-cu13>=10.13.2,<12", "cuda-python>=13,<14"],
+        "trt-rtx": ["tensorrt-rtx-cu12>=1.7,<2"],  # builds without a GPU: how CI checks what is built for one
         # torch 2.9: slow, hungry 3D convolutions under AMP; nvidia-ml-py: 0.3 MB that need nothing and tell of the GPU
         "torch": ["torch>=2.10", "safetensors>=0.4.5", "nvidia-ml-py>=12"],
         "export": ["onnx>=1.18", "onnxscript>=0.7"],
