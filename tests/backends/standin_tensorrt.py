@@ -249,8 +249,8 @@ class Runtime:
     def deserialize_cuda_engine(self, content: bytes) -> Engine | None:
         if not content.startswith(MAGIC):
             # recorded from TensorRT-RTX 1.7.1.116
-            said = "Error Code 1: Serialization (Serialization assertion plan.header.size == blobSize failed. In parsePlan)"
-            self._logger.log(Severity.ERROR, f"IRuntime::deserializeCudaEngine: {said}")
+            said = "Serialization assertion plan.header.size == blobSize failed. In parsePlan"
+            self._logger.log(Severity.ERROR, f"IRuntime::deserializeCudaEngine: Error Code 1: Serialization ({said})")
             return None
         head, graph = content.removeprefix(MAGIC).split(b"\n", 1)
         facts = json.loads(head)

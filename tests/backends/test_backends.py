@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,12 @@ from ssa_fast.model.bundle import read_bundle
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are(tiny_bundle_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no backend 'onnx': there are auto, openvino, torch, ort"):
+    with pytest.raises(ConfigError, match="no backend 'onnx': there are auto, openvino, torch, ort, trt"):
         backends.open_backend("onnx", read_bundle(tiny_bundle_path))
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("ort", r"cpu\].*gpu\]"), ("openvino", r"openvino\]"), ("torch", r"torch\]")]
+    ("name", "extra"), [("ort", r"cpu\].*gpu\]"), ("openvino", r"openvino\]"), ("torch", r"torch\]"), ("trt", r"trt\]")]
 )
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     name: str, extra: str, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -91,6 +91,14 @@ def test_auto_takes_torch_where_it_computes_on_a_gpu(monkeypatch: pytest.MonkeyP
     assert "it computes on NVIDIA GeForce GTX 1650" in backends.choose_backend()[1]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a CPU-only torch beside a driver
     assert backends.choose_backend()[0] == "openvino"
+
+
+def test_auto_takes_no_backend_that_runs_no_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(util, "find_spec", lambda library: library)  # all are installed
+    assert backends.available_backends() == ("openvino", "torch", "ort")
+    monkeypatch.setattr(util, "find_spec", lambda library: library if library in ("onnxruntime", "tensorrt") else None)
+    monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: False)
+    assert backends.choose_backend() == ("ort", "openvino and torch not installed; installed: ort")
 
 
 def test_auto_without_any_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
