@@ -63,7 +63,8 @@ setup(
         "openvino": ["openvino>=2025.0"],
         "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2"],  # never beside `cpu`: both own one folder
         "trt": ["tensorrt-cu13>=10.13.2,<12", "cuda-python>=13,<14"],
-        "trt-rtx": ["tensorrt-rtx-cu12>=1.7,<2"],  # builds without a GPU: how CI checks what is built for one
+        # builds without a GPU, which is how CI checks what is built for one; no wheels for Macs and ARM
+        "trt-rtx": ["tensorrt-rtx-cu12>=1.7,<2; platform_machine in 'x86_64 AMD64' and sys_platform != 'darwin'"],
         # torch 2.9: slow, hungry 3D convolutions under AMP; nvidia-ml-py: 0.3 MB that need nothing and tell of the GPU
         "torch": ["torch>=2.10", "safetensors>=0.4.5", "nvidia-ml-py>=12"],
         "export": ["onnx>=1.18", "onnxscript>=0.7"],

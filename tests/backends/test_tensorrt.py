@@ -14,7 +14,9 @@ from ssa_fast.backends import Backend, open_backend, open_engine
 from ssa_fast.errors import BackendError, BackendUnavailable, EngineError, ShapeError
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.volume.geometry import FloatArray
-from tests.backends.standin_tensorrt import Code, TensorRT, install, plan_of, write_engine
+from tests.backends.standin_builder import plan_of
+from tests.backends.standin_cuda import Code
+from tests.backends.standin_tensorrt import TensorRT, install, write_engine
 
 SMALLEST, LARGEST = (16, 16, 16), (32, 32, 32)
 
