@@ -148,8 +148,11 @@ def _checked_build(job: Job) -> Callable[[Recipe, Boxes], _Tried]:
 
 def _proven_build(job: Job, boxes: Boxes) -> Callable[[Recipe, Boxes], _Tried]:
     """How TensorRT tries a recipe: it is built, run, proven and timed."""
-    runtime = importlib.import_module("ssa_fast.backends.tensorrt")  # here: it imports TensorRT
-    cuda = importlib.import_module("ssa_fast.backends.cuda")
+    try:  # here, for they import TensorRT and CUDA
+        runtime = importlib.import_module("ssa_fast.backends.tensorrt")
+        cuda = importlib.import_module("ssa_fast.backends.cuda")
+    except ImportError as error:
+        raise BackendUnavailable(f"running an engine needs more: pip install 'ssa-fast[trt]' ({error})") from error
     needs = runtime.machine()
     reference, answers = _answers(job, boxes)
     windows = np.random.default_rng(0).standard_normal((1, len(job.bundle.spec.modalities), *boxes.usual))

@@ -70,13 +70,14 @@ def build_engine(ours: Logged, recipe: Recipe, spec: ModelSpec, profile: Profile
         _check_network(ours, network, spec, where)
         config = _config(ours, builder, recipe, profile)
         _add_boxes(builder, config, spec, boxes, where)
-        timings = None if ours.is_rtx else _with_timings(config, cache)
+        if not ours.is_rtx:
+            _take_timings(config, cache)
         serialized = builder.build_serialized_network(network, config)
     if serialized is None:
         raise explained(where, ours.log.errors)
     content = bytes(serialized)
-    if timings is not None:
-        write_whole(cache, bytes(timings.serialize()))
+    if not ours.is_rtx:
+        write_whole(cache, bytes(config.get_timing_cache().serialize()))
     built = Built(
         recipe=recipe,
         boxes=boxes,
@@ -178,15 +179,13 @@ def _add_boxes(builder: Any, config: Any, spec: ModelSpec, boxes: Boxes, where: 
         raise EngineError(f"{where}: TensorRT takes no windows of {shapes[0]} to {shapes[2]}: mend the profile's boxes")
 
 
-def _with_timings(config: Any, cache: Path) -> Any:
-    """The builder's timings of earlier builds, or none; those of another GPU or version are dropped by TensorRT."""
+def _take_timings(config: Any, cache: Path) -> None:
+    """Give the builder its timings of earlier builds; TensorRT refuses those of another GPU or version."""
     earlier = cache.read_bytes() if cache.is_file() else b""
     timings = config.create_timing_cache(earlier)
     if not config.set_timing_cache(timings, False):
         _log.info("%s: timings of another GPU or version, measured again", cache)
-        timings = config.create_timing_cache(b"")
-        config.set_timing_cache(timings, False)
-    return timings
+        config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 def _planned_bytes(notes: list[str]) -> int | None:

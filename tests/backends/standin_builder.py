@@ -87,6 +87,9 @@ class Config:
         self.timings = timings
         return not timings.content.startswith(b"of another GPU")
 
+    def get_timing_cache(self) -> Timings | None:
+        return self.timings
+
     def add_optimization_profile(self, profile: Any) -> int:
         self.shapes = profile.shapes
         return 0

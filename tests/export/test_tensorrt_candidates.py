@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from onnx import numpy_helper
 from ssa_fast.backends import open_backend, open_engine
 from ssa_fast.backends.manifest import read_manifest
 from ssa_fast.backends.tensorrt_library import load_library
-from ssa_fast.errors import ConfigError, EngineError
+from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError
 from ssa_fast.export import tensorrt_candidates
 from ssa_fast.export.parity import read_proofs
 from ssa_fast.export.profile import Boxes, Profile
@@ -209,6 +211,19 @@ def test_a_time_is_the_median_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -
 def test_no_device_memory_is_left_when_all_is_built(job: Job, library: TensorRT) -> None:
     build_best(job)
     assert (library.cuda.device, library.cuda.pinned, library.cuda.open) == ({}, {}, {})
+
+
+def test_without_cuda_python_the_extra_that_brings_it_is_named(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ssa_fast.backends.cuda", None)
+    monkeypatch.delitem(sys.modules, "ssa_fast.backends.tensorrt")
+    with pytest.raises(BackendUnavailable, match=r"running an engine needs more: pip install 'ssa-fast\[trt\]'"):
+        build_best(job)
+
+
+def test_building_an_engine_needs_no_torch() -> None:
+    ours = "ssa_fast.cli.export_tensorrt, ssa_fast.export.tensorrt_candidates"
+    code = f"import sys, {ours}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_cases_or_from_another_precision_nothing_is_built(job: Job, bundle: Bundle) -> None:
