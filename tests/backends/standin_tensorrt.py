@@ -163,10 +163,12 @@ def install(monkeypatch: pytest.MonkeyPatch) -> TensorRT:
     for name, module in (("tensorrt", library), ("cuda", types.ModuleType("cuda")), ("cuda.bindings", bindings)):
         monkeypatch.setitem(sys.modules, name, module)
     for name in ("cuda", "tensorrt"):
-        monkeypatch.delattr(room, name, raising=False)
-        monkeypatch.setitem(sys.modules, f"ssa_fast.backends.{name}", library)  # so that it is undone
+        # set, so that what the import does to both is undone, then taken away, so that it is done
+        monkeypatch.setattr(room, name, None, raising=False)
+        monkeypatch.setitem(sys.modules, f"ssa_fast.backends.{name}", library)
+        delattr(room, name)
         del sys.modules[f"ssa_fast.backends.{name}"]
-        monkeypatch.setattr(room, name, importlib.import_module(f"ssa_fast.backends.{name}"))
+        importlib.import_module(f"ssa_fast.backends.{name}")
     return library
 
 
