@@ -53,7 +53,7 @@ class Footprint:
     held_bytes: int  # when it was opened: of this process on a CPU, of the device on a GPU
     share: float  # of the float32 values that the network must have at once, those that the engine really has
     is_host: bool = True  # whether that memory is this process's
-    window: tuple[int, int, int] | None = None  # that the engine was built for, voxels X Y Z; None: takes any
+    shapes: tuple[tuple[int, int, int], ...] = ()  # that it takes, X Y Z: one, or the smallest and the largest; (): any
 
 
 class Backend(Protocol):

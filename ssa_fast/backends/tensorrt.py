@@ -11,7 +11,7 @@ import numpy as np
 import tensorrt
 
 from ssa_fast.backends import cuda
-from ssa_fast.backends.base import Choice, Device, Precision, check_windows, engine_failure
+from ssa_fast.backends.base import Choice, Device, Footprint, Precision, check_windows, engine_failure
 from ssa_fast.backends.manifest import Manifest, engine_bytes
 from ssa_fast.backends.tensorrt_errors import explained
 from ssa_fast.backends.tensorrt_library import logged, version_of
@@ -25,6 +25,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 GRAPH = "CUDA graph"
 """Key of `Manifest.built_with`: "yes" where running by a graph was measured to pay."""
 _SLOTS = 2  # while the GPU runs one window, the next is copied
+
+
+_Shape = tuple[int, int, int]
 
 
 class TensorrtBackend:
@@ -48,6 +51,9 @@ class TensorrtBackend:
         self._engine = _deserialized(content, where)
         self.planned_bytes = int(self._engine.device_memory_size_v2)
         self._smallest, self._largest = self._shapes()
+        self.footprint = Footprint(  # taken when it was opened
+            held_bytes=self.planned_bytes, share=0.0, is_host=False, shapes=(self._smallest, self._largest)
+        )
         self._open = ExitStack()
         try:
             self._context = self._made_context()
@@ -119,7 +125,7 @@ class TensorrtBackend:
         if not has_run:
             raise BackendError((self._log.errors or ["TensorRT did not run and did not say why"])[0])
 
-    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _shapes(self) -> tuple[_Shape, _Shape]:
         """The smallest and largest edges that the engine takes, after its names, types and channels were checked."""
         modes = {"windows": tensorrt.TensorIOMode.INPUT, "logits": tensorrt.TensorIOMode.OUTPUT}
         names = [self._engine.get_tensor_name(place) for place in range(self._engine.num_io_tensors)]
@@ -136,7 +142,7 @@ class TensorrtBackend:
                 f"{self._where}: the engine takes {largest} and gives {outputs}, which is not its network's "
                 f"{len(self.spec.modalities)} modalities and {len(self.spec.labels)} labels: {self._manifest.command}"
             )
-        return smallest[2:], largest[2:]
+        return _edges(smallest), _edges(largest)
 
     def _made_context(self) -> Any:
         """The engine's execution context, for which TensorRT takes the memory of the activations."""
@@ -201,6 +207,11 @@ def machine() -> dict[str, str]:
         "multiprocessors": str(gpu.multiprocessors),
         "TensorRT": version_of(tensorrt),
     }
+
+
+def _edges(shape: tuple[int, ...]) -> _Shape:
+    x, y, z = shape[2:]
+    return int(x), int(y), int(z)
 
 
 def open_bundle(bundle: Bundle, _precision: Choice) -> NoReturn:

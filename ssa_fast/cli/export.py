@@ -128,10 +128,7 @@ def command(
         elif wish.backend == "openvino":
             _build_openvino(bundle, wish, cases)
         else:
-            builder = importlib.import_module("ssa_fast.cli.export_tensorrt")  # needs what only TensorRT's users have
-            is_rtx = wish.backend == "trt-rtx"
-            profile = wish.profile or ("ampere_plus" if is_rtx else "gtx1650")
-            builder.build(bundle, profile, cases, wish.out or Path("engines"), is_rtx=is_rtx)
+            _build_tensorrt(bundle, wish, cases)
 
 
 def _write_bundle(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> None:
@@ -202,6 +199,16 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
             click.echo(f"{what}: {manifest.built_with[what]}")
     click.echo(f"wrote {folder}: {(folder / manifest.file).stat().st_size / 1e6:.1f} MB")
     click.echo(f"proven on {manifest.parity}")
+
+
+def _build_tensorrt(bundle: Bundle, wish: _Wish, cases: list[CaseFiles]) -> None:
+    builder = importlib.import_module("ssa_fast.cli.export_tensorrt")  # needs what only TensorRT's users have
+    is_rtx = wish.backend == "trt-rtx"
+    profile = wish.profile or ("ampere_plus" if is_rtx else "gtx1650")
+    named = replace(bundle, path=Path(wish.source))  # as it is called in the command that builds the engine again
+    builder.build(
+        named, profile, wish.precision, cases if wish.has_cases else [], wish.out or Path("engines"), is_rtx=is_rtx
+    )
 
 
 def _export_checkpoint(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from contextlib import closing
 from pathlib import Path
 
 import click
 
+from ssa_fast.backends import open_backend
 from ssa_fast.backends.manifest import Candidate
 from ssa_fast.backends.tensorrt_library import load_library
-from ssa_fast.errors import BackendUnavailable
-from ssa_fast.export.profile import read_profile
+from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles
 
@@ -21,11 +24,11 @@ _HEAD = ("candidate", "built in", "memory", "a window", "equal labels", "verdict
 def build(
     bundle: Bundle,
     profile_name: str,
+    precision: str | None,
     cases: list[CaseFiles],
     root: Path,
     *,
     is_rtx: bool,
-    quantized: Bundle | None = None,
 ) -> None:
     """Build the engine of a profile below `root`, print what was tried, and where the best of it lies.
 
@@ -36,6 +39,10 @@ def build(
     except ImportError as error:
         raise BackendUnavailable(f"building needs more: pip install 'ssa-fast[export,cpu]' ({error})") from error
     profile = read_profile(profile_name)
+    if precision is not None:
+        if precision not in profile.precisions:
+            raise ConfigError(f"profile {profile_name} tries {', '.join(profile.precisions)}, not {precision}")
+        profile = dataclasses.replace(profile, precisions=(precision,))
     ours = load_library(is_rtx=is_rtx)
     click.echo(f"{ours.name} builds {bundle.spec.name} for profile {profile_name}: {profile.description}")
     job = Job(
@@ -45,7 +52,7 @@ def build(
         profile_name=profile_name,
         cases=cases,
         root=root,
-        quantized=quantized,
+        quantized=_quantized(bundle, profile, cases),
     )
     folder, manifest = build_best(job)
     _print_table(manifest.candidates)
@@ -58,6 +65,20 @@ def build(
         verdict = "met" if kept.milliseconds <= profile.target_ms else "missed"
         click.echo(f"target of {profile.target_ms:.0f} ms a window: {verdict}, with {kept.milliseconds:.1f} ms")
     click.echo(f"wrote {folder}: run it with 'ssa-fast infer --bundle {folder} CASES'")
+
+
+def _quantized(bundle: Bundle, profile: Profile, cases: list[CaseFiles]) -> Bundle | None:
+    """The network in int8, for a profile that tries it, calibrated and proven on the cases by ONNX Runtime."""
+    if "int8" not in profile.precisions or not cases:
+        return None
+    from ssa_fast.export.convert import int8_form
+    from ssa_fast.export.parity import answers_of, open_reference, read_proofs
+
+    _, reference = open_reference(bundle)
+    with closing(reference):
+        answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
+    limits = profile.limits_of("int8")
+    return int8_form(bundle, answers, lambda one: open_backend("ort", one), limits=limits).bundle
 
 
 def _print_table(candidates: tuple[Candidate, ...]) -> None:

@@ -7,6 +7,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import numpy as np
 import onnx
 
 from ssa_fast import hardware
-from ssa_fast.backends import Backend, available_backends, open_backend
+from ssa_fast.backends import Backend
 from ssa_fast.backends.manifest import MANIFEST, Candidate, Manifest, engine_name, write_manifest
 from ssa_fast.backends.tensorrt_library import Logged, version_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
 from ssa_fast.export.float16 import to_float16
-from ssa_fast.export.parity import Answer, Proof, answers_of, compare, read_proofs
+from ssa_fast.export.parity import Answer, Proof, answers_of, compare, open_reference, read_proofs
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, one_shape, target_of
 from ssa_fast.files import sha256, write_whole
@@ -205,13 +206,10 @@ def _build(job: Job, recipe: Recipe, boxes: Boxes) -> Built:
 
 
 def _answers(job: Job, boxes: Boxes) -> tuple[str, list[Answer]]:
-    """What the float32 bundle makes of the cases on the CPU, in the shapes that the engine takes."""
-    name = "ort" if "ort" in available_backends() else "torch"
-    reference = open_backend(name, job.bundle, "float32")
-    try:
-        return f"the bundle by {reference.device}", answers_of(reference, _proofs(job, boxes))
-    finally:
-        reference.close()
+    """What the float32 bundle makes of the cases, in the shapes that the engine takes."""
+    name, reference = open_reference(job.bundle)
+    with closing(reference):
+        return name, answers_of(reference, _proofs(job, boxes))
 
 
 def _proofs(job: Job, boxes: Boxes) -> list[Proof]:

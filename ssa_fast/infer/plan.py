@@ -73,12 +73,10 @@ def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pac
     take.
     """
     if wish.window is not None:
-        _check_window(wish.window, spec)
+        _check_window(wish.window, spec, footprint)
         windows = [wish.window]
-    elif footprint.window is not None:
-        windows = [footprint.window]
     else:
-        windows = sorted(_windows(padded_shape(box, spec.divisor), spec.divisor, wish.overlap), key=math.prod)[::-1]
+        windows = list(_windows(padded_shape(box, spec.divisor), spec.divisor, wish.overlap, footprint))
     plans = [_plan(box, window, spec, wish, footprint) for window in windows]
     granted = [plan for plan in plans if wish.budget_bytes is None or plan.peak_bytes <= wish.budget_bytes]
     if not granted:
@@ -110,19 +108,35 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
     )
 
 
-def _windows(shape: Shape, divisor: int, overlap: float) -> Iterator[Shape]:
-    """The whole shape, and every window that cuts its axes into up to six overlapping parts each."""
-    edges = []
-    for edge in shape:
+def _windows(shape: Shape, divisor: int, overlap: float, footprint: Footprint) -> Iterator[Shape]:
+    """The whole shape, and every window that cuts its axes into up to six overlapping parts each.
+
+    Where the engine takes certain shapes alone, all lie between its smallest and its largest.
+    """
+    least, most = _edges(footprint)
+    axes = []
+    for edge, smallest, largest in zip(shape, least, most, strict=True):
         parts = [divisor * math.ceil(edge / (1 + gaps * (1 - overlap)) / divisor) for gaps in range(_MOST_WINDOWS)]
-        edges.append(sorted({max(part, min(_SMALLEST_EDGE, edge)) for part in parts}))
-    yield from ((x, y, z) for x, y, z in itertools.product(*edges))
+        wide = {max(part, min(_SMALLEST_EDGE, edge)) for part in parts}
+        axes.append(sorted({int(min(max(part, smallest), largest)) for part in wide}, reverse=True))
+    yield from ((x, y, z) for x, y, z in itertools.product(*axes))
 
 
-def _check_window(window: Shape, spec: ModelSpec) -> None:
+def _edges(footprint: Footprint) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The smallest and largest edges that an engine takes, X Y Z."""
+    if not footprint.shapes:
+        return (1, 1, 1), (math.inf, math.inf, math.inf)
+    return footprint.shapes[0], footprint.shapes[-1]
+
+
+def _check_window(window: Shape, spec: ModelSpec, footprint: Footprint) -> None:
+    words = " x ".join(map(str, window))
     if any(edge % spec.divisor for edge in window):
-        words = " x ".join(map(str, window))
         raise ConfigError(f"a window of {words} voxels: network '{spec.name}' takes multiples of {spec.divisor}")
+    least, most = _edges(footprint)
+    if any(not low <= edge <= high for low, edge, high in zip(least, window, most, strict=True)):
+        taken = " to ".join(" x ".join(map(str, shape)) for shape in footprint.shapes)
+        raise ConfigError(f"a window of {words} voxels: the engine was built for {taken}")
 
 
 def _too_small(least: Plan, wish: Wish) -> BudgetError:

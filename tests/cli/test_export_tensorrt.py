@@ -47,7 +47,7 @@ def test_the_table_names_every_candidate_and_the_last_line_how_to_run_the_best(
     times = iter([30.0, 10.0, 20.0])
     monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda engine, windows: next(times))
     cases = find_cases([write_case(tmp_path / "cases", "A")])
-    build(read_bundle(tiny_bundle_path), profile, cases, tmp_path / "engines", is_rtx=False)
+    build(read_bundle(tiny_bundle_path), profile, None, cases, tmp_path / "engines", is_rtx=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"TensorRT 10.16.1.11 builds tiny for profile {profile}: a stand-in"
     assert lines[1].split() == ["candidate", "built", "in", "memory", "a", "window", "equal", "labels", "verdict"]
@@ -66,7 +66,7 @@ def test_tensorrt_rtx_says_that_it_is_a_check(
     profile: str, tiny_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: pip install 'ssa-fast[trt-rtx]'")
-    build(read_bundle(tiny_bundle_path), profile, [], tmp_path / "engines", is_rtx=True)
+    build(read_bundle(tiny_bundle_path), profile, None, [], tmp_path / "engines", is_rtx=True)
     lines = capsys.readouterr().out.splitlines()
     assert "no float32 3D convolution for Turing" in lines[2]
     assert lines[3].endswith("kept (built, not run)")
@@ -78,8 +78,8 @@ def test_what_is_missing_is_told_before_anything_is_built(
 ) -> None:
     bundle = read_bundle(tiny_bundle_path)
     with pytest.raises(ConfigError, match="no profile 'gtx1660'"):
-        build(bundle, "gtx1660", [], tmp_path / "engines", is_rtx=False)
+        build(bundle, "gtx1660", None, [], tmp_path / "engines", is_rtx=False)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendUnavailable, match=r"'tensorrt' is not installed: pip install 'ssa-fast\[trt\]'"):
-        build(bundle, profile, [], tmp_path / "engines", is_rtx=False)
+        build(bundle, profile, None, [], tmp_path / "engines", is_rtx=False)
     assert not (tmp_path / "engines").exists()

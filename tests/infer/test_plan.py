@@ -115,9 +115,23 @@ def test_a_window_larger_than_the_brain_pads_it() -> None:
 
 
 def test_an_engine_of_one_shape_is_given_windows_of_it() -> None:
-    footprint = Footprint(held_bytes=0, share=1.0, window=(128, 128, 128))
+    footprint = Footprint(held_bytes=0, share=1.0, shapes=((128, 128, 128),))
     plan = plan_case(BRAIN, SPECS["lite"], Wish(), footprint)
     assert (plan.window, plan.shape, plan.passes) == ((128, 128, 128), (144, 176, 144), 8)
+    with pytest.raises(ConfigError, match="a window of 96 x 96 x 96 voxels: the engine was built for 128 x 128 x 128"):
+        plan_case(BRAIN, SPECS["lite"], Wish(window=(96, 96, 96)), footprint)
+
+
+@given(boxes)
+def test_an_engine_of_many_shapes_is_given_none_beyond_them(box: tuple[int, int, int]) -> None:
+    smallest, largest = (112, 128, 112), (176, 208, 176)
+    footprint = Footprint(held_bytes=0, share=1.0, shapes=(smallest, largest))
+    plan = plan_case(box, SPECS["lite"], Wish(), footprint)
+    assert all(low <= edge <= high for low, edge, high in zip(smallest, plan.window, largest, strict=True))
+    assert all(padded >= edge for padded, edge in zip(plan.shape, box, strict=True))
+    assert plan.passes == len(window_boxes(plan.shape, plan.window, 0.5))
+    if all(edge <= high for edge, high in zip(box, largest, strict=True)):
+        assert plan.passes == 1
 
 
 @pytest.mark.parametrize(
