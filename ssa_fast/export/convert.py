@@ -31,7 +31,7 @@ __all__ = ["QUANTIZATION", "Form", "Quantization", "form_of", "int8_form", "writ
 QUANTIZATION = "ssa_fast.quantization"
 """Key of an int8 bundle's metadata: what was calibrated on, which layers stayed and what that costs."""
 
-_CALIBRATED = 6  # cases at most: ranges of two cases were as good in our measurements as those of four
+_CALIBRATED = 6  # cases at most: each costs a pass in float32 with every activation kept
 _log = logging.getLogger(__name__)
 
 
