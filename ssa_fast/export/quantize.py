@@ -1,9 +1,9 @@
 """The same graph with its convolutions in int8: Q/DQ pairs that OpenVINO and ONNX Runtime both take up.
 
 Weights are int8, symmetric, one scale an output channel. Activations are uint8 with one scale and zero point a tensor,
-quantized once, after their ReLU and before pooling and concatenation, so that those run in int8 too. One file serves both
-engines, and no quantization library is needed; what NNCF 3.4 and ONNX Runtime's quantizer made of the same network stands
-beside it in benchmarks/README.md.
+quantized once, after their ReLU and before pooling and concatenation, so that those run in int8 too. One file
+serves both engines, and no quantization library is needed; what NNCF 3.4 and ONNX Runtime's quantizer made of the same
+network stands beside it in benchmarks/README.md.
 """
 
 from __future__ import annotations
