@@ -65,12 +65,25 @@ def test_every_swap_of_two_modalities_is_suspected_and_named_and_the_right_order
         assert swap.mends == ((MODALITIES[one], MODALITIES[other]),)
 
 
-def test_without_labels_only_swaps_of_t2w_are_suspected(phantom: tuple[Brain, LabelArray]) -> None:
-    brain, labels = phantom
+@pytest.mark.parametrize("which", ["phantom", "real"])
+def test_every_swap_is_suspected_and_mended_without_labels_too(which: str, request: pytest.FixtureRequest) -> None:
+    brain, labels = request.getfixturevalue(which)
     for nothing in (None, np.zeros_like(labels)):
         assert suspected_swap(brain, nothing) is None
-        suspected = [pair for pair in PAIRS if suspected_swap(swapped(brain, *pair), nothing) is not None]
-        assert suspected == [pair for pair in PAIRS if MODALITIES.index("t2w") in pair]
+        for one, other in PAIRS:
+            swap = suspected_swap(swapped(brain, one, other), nothing)
+            assert swap is not None, (one, other)
+            assert swap.mends == ((MODALITIES[one], MODALITIES[other]),)
+
+
+def test_in_a_brain_too_small_for_its_contrast_labels_still_tell(phantom: tuple[Brain, LabelArray]) -> None:
+    brain, labels = phantom
+    small = dataclasses.replace(brain, array=brain.array[:, ::2, ::2, ::2], foreground=brain.foreground[::2, ::2, ::2])
+    assert suspected_swap(small, labels[::2, ::2, ::2]) is None
+    assert suspected_swap(swapped(small, 0, 1), None) is None
+    swap = suspected_swap(swapped(small, 0, 1), labels[::2, ::2, ::2])
+    assert swap is not None
+    assert swap.broken == ("the enhancing tumour is not brighter on t1c than on t1n",)
 
 
 def _noisy_and_moved(brain: Brain) -> Brain:
