@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.labels import ED, ET, MODALITIES, NCR
+from ssa_fast.volume.case import Case
+from ssa_fast.volume.nifti import Volume
 
 SHAPE = (24, 20, 18)
 """Edges of a synthetic case: all three differ, so that swapped axes are seen."""
@@ -30,6 +32,11 @@ ORIENTATIONS = tuple(
     "".join(ends) for axes in itertools.permutations(("RL", "AP", "SI")) for ends in itertools.product(*axes)
 )
 """The 48 ways in which the axes of a file can run, by the ends they run to: RAS, LPS, ASL..."""
+
+_BALL_CASE_MM = (84, 96, 78)
+_BRAIN_MM = (36, 42, 33)  # half axes
+BALLS = {3: ((10, 12, -6), 13), 2: ((-12, -10, 5), 14)}
+"""Label -> middle and radius, in mm along the axes of the file, of what `ball_case` holds."""
 
 
 def brain_ellipsoid(shape: tuple[int, int, int] = SHAPE) -> npt.NDArray[np.bool_]:
@@ -110,3 +117,26 @@ def write_case(
     if labels:
         write_nifti(case_folder / f"{name}{separator}seg{suffix}", tumor_labels(shape), affine)
     return case_folder
+
+
+def ball_case(
+    spacing: tuple[float, float, float], axes: str = "RAS", degrees: float = 0
+) -> tuple[Case, npt.NDArray[np.uint8]]:
+    """A brain with one bright ball on t1c (label 3) and another on t2f (2), and what is where, on its own grid."""
+    shape = [int(np.ceil(extent / edge)) for extent, edge in zip(_BALL_CASE_MM, spacing, strict=True)]
+    places = [(np.arange(n) - (n - 1) / 2) * edge for n, edge in zip(shape, spacing, strict=True)]
+    grid = np.meshgrid(*places, indexing="ij")
+    brain = sum((axis / half) ** 2 for axis, half in zip(grid, _BRAIN_MM, strict=True)) < 1
+    truth = np.zeros(shape, dtype=np.uint8)
+    for label, (middle, radius) in BALLS.items():
+        inside = sum((axis - at) ** 2 for axis, at in zip(grid, middle, strict=True)) < radius**2
+        truth[inside & brain] = label
+    rng = np.random.default_rng(0)
+    affine = rotation(degrees) @ turned_affine(axes, (3, -5, 7)) @ np.diag([*spacing, 1])
+    volumes = []
+    for label in (None, 3, None, 2):
+        values = rng.normal(300, 3, shape) + 300 * (truth == label if label else 0)
+        array = np.asfortranarray(np.where(brain, values, 0).astype(np.float32))
+        header = nibabel.Nifti1Image(array, affine).header
+        volumes.append(Volume(path=Path("ball.nii.gz"), array=array, affine=affine, header=header))
+    return Case(name="ball", volumes=tuple(volumes)), truth

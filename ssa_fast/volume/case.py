@@ -16,7 +16,7 @@ import numpy as np
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import MODALITIES, MODALITY_WORDS, SEGMENTATION_WORDS
-from ssa_fast.volume.geometry import LabelArray, spacing_mm, to_ras
+from ssa_fast.volume.geometry import Affine, LabelArray, spacing_mm, to_ras
 from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "check_voxels",
     "errors_of_case",
     "find_cases",
+    "has_voxels_of_1_mm",
     "named_case",
     "read_case",
     "read_reference",
@@ -135,11 +136,12 @@ def named_case(files: Mapping[str, Path], name: str | None = None) -> CaseFiles:
     return CaseFiles(name=name or (split[0] if split else without_suffix(first)), folder=first.parent, found=found)
 
 
-def read_case(files: CaseFiles) -> Case:
+def read_case(files: CaseFiles, *, is_any_spacing: bool = False) -> Case:
     """The four modalities of a case, read on two threads and checked against each other.
 
     Raises CaseError for a modality that is missing, double, unreadable or all zero, for shapes or affines that
-    differ, and for voxels that are not cubes of 1 mm. Its message begins with `case NAME: `.
+    differ, and for voxels that are not cubes of 1 mm; with `is_any_spacing` boxes of right angles will do. Its message
+    begins with `case NAME: `.
     """
     with errors_of_case(files.name):
         paths = [files.one(modality) for modality in MODALITIES]
@@ -155,7 +157,7 @@ def read_case(files: CaseFiles) -> Case:
             same_grid(volume, volumes[0])
             if not volume.array.any():
                 raise CaseError(f"{volume.path}: every voxel of {modality} is zero: export the image again")
-        check_voxels(volumes[0])
+        check_voxels(volumes[0], is_any_spacing=is_any_spacing)
     return Case(name=files.name, volumes=volumes)
 
 
@@ -198,8 +200,13 @@ def same_grid(volume: Volume, wanted: Volume) -> None:
         )
 
 
-def check_voxels(volume: Volume) -> None:
-    """Raises CaseError unless voxels are cubes of 1 mm, however they are turned."""
+def has_voxels_of_1_mm(affine: Affine) -> bool:
+    """Whether each edge is 1 mm to within 0.001 mm."""
+    return all(abs(edge - 1) <= _SPACING_TOLERANCE_MM for edge in spacing_mm(affine))
+
+
+def check_voxels(volume: Volume, *, is_any_spacing: bool = False) -> None:
+    """Raises CaseError unless voxels are cubes of 1 mm, however they are turned; boxes do if `is_any_spacing`."""
     spacing = spacing_mm(volume.affine)
     for one, other in combinations(range(3), 2):
         cosine = float(volume.affine[:3, one] @ volume.affine[:3, other]) / (spacing[one] * spacing[other])
@@ -209,7 +216,7 @@ def check_voxels(volume: Volume) -> None:
                 f"{volume.path}: voxel axes {'XYZ'[one]} and {'XYZ'[other]} stand at {angle:.4g} degrees, wanted 90: "
                 "resample the case to a grid of right angles first"
             )
-    if any(abs(edge - 1) > _SPACING_TOLERANCE_MM for edge in spacing):
+    if not is_any_spacing and not has_voxels_of_1_mm(volume.affine):
         seen = " x ".join(f"{edge:.4g}" for edge in spacing)
         raise CaseError(f"{volume.path}: voxels are {seen} mm, wanted 1 x 1 x 1 mm: resample the case to 1 mm first")
 
