@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssa_fast.backends import open_backend
     from ssa_fast.errors import SsaFastError
+    from ssa_fast.infer.intake import Intake
     from ssa_fast.infer.opening import open_segmenter, segment
     from ssa_fast.infer.plan import Plan, Wish
     from ssa_fast.infer.segmenter import Segmentation, Segmenter
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Intake",
     "Plan",
     "Segmentation",
     "Segmenter",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Intake": "ssa_fast.infer.intake",
     "Plan": "ssa_fast.infer.plan",
     "Segmentation": "ssa_fast.infer.segmenter",
     "Segmenter": "ssa_fast.infer.segmenter",

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -18,6 +18,7 @@ from ssa_fast.cli.options import FOLDER, bytes_of, cases_argument, chosen_cases,
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
+from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
 from ssa_fast.infer.pace import keep_pace, known_pace
 from ssa_fast.infer.plan import Plan, Wish
@@ -44,6 +45,8 @@ class _Options:
     window: tuple[int, int, int] | None
     overlap: float
     batch: int
+    force: bool
+    resample: Literal["auto", "never"]
     resume: bool
     share: str | None
     plan_only: bool
@@ -76,6 +79,14 @@ class _Options:
 @click.option("--window", type=int, nargs=3, metavar="X Y Z", help="Cut the brain into windows of this many voxels.")
 @click.option("--overlap", type=float, default=0.5, show_default=True, help="Least share that windows have in common.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Windows at once.")
+@click.option("--force", is_flag=True, help="Segment a case of which something is suspected; its record says of what.")
+@click.option(
+    "--resample",
+    type=click.Choice(["auto", "never"]),
+    default="auto",
+    show_default=True,
+    help="Bring voxels of other sizes to 1 mm, and the labels back; never: refuse them.",
+)
 @click.option("--resume", is_flag=True, help="Keep results that are whole and were made of the same, do the others.")
 @click.option("--shard", "share", metavar="N/ALL", help="Do only the N-th share of the cases, such as 2/8.")
 @click.option("--plan-only", is_flag=True, help="Say what would be done with each case, and end.")
@@ -86,7 +97,8 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     CASES are case folders, folders of cases, or files; names of BraTS 2018 to 2024 are understood. Labels: 1 NCR
     (necrotic core), 2 ED (oedema), 3 ET (enhancing tumor). A bad case is named and passed by; the exit code is then 2.
 
-    A brain that does not fit the memory in one pass is cut into overlapping windows.
+    A brain that does not fit the memory in one pass is cut into overlapping windows. A case is refused where modalities
+    look swapped, doubled or not registered, a skull is on it, or its header leaves left and right open.
 
     Not a medical device: every result is for a radiologist to judge.
     """
@@ -105,7 +117,8 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     opened, facts = _opened(options)
     with closing(opened):
         key = f"{str(facts['bundle_sha256'])[:16]} by {opened.device}"
-        segmenter = Segmenter(opened, wish, _known_pace(key))
+        intake = Intake(is_forced=options.force, resample=options.resample)
+        segmenter = Segmenter(opened, wish, _known_pace(key), intake)
         if options.plan_only:
             _print_plans(found, segmenter, as_json=options.as_json)
             return
@@ -156,7 +169,7 @@ def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
         "window": options.window,
         "overlap": options.overlap,
     }
-    return opened.backend, {"asked_for": asked_for, **opened.facts}
+    return opened.backend, {"asked_for": asked_for, "is_forced": options.force, **opened.facts}
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -185,8 +198,8 @@ def _print_plans(found: list[CaseFiles], segmenter: Segmenter, *, as_json: bool)
     failed = []
     for files in found:
         try:
-            prepared = segmenter.prepare(read_case(files))
-            plan = segmenter.plan(prepared.brain, prepared.nbytes)
+            prepared = segmenter.prepare(read_case(files, is_any_spacing=segmenter.resamples))
+            plan = segmenter.plan_prepared(prepared)
         except SsaFastError as error:
             failed.append(files.name)
             click.echo(f"{files.name}: {str(error).removeprefix(f'case {files.name}: ')}", err=True)

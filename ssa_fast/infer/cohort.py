@@ -119,7 +119,7 @@ def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
         _log.info("%s: reading %s", files.name, files.folder)
         with stages.measure("read"):
             hashes = input_hashes(files)
-            case = read_case(files)
+            case = read_case(files, is_any_spacing=segmenter.resamples)
         return _Read(files=files, seconds=stages.seconds, prepared=segmenter.prepare(case), hashes=hashes)
     except SsaFastError as error:
         return _Read(files=files, seconds=stages.seconds, hashes={}, error=error)

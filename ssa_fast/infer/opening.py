@@ -10,6 +10,7 @@ from pathlib import Path
 from ssa_fast.backends import Backend, Choice, choose_backend, open_backend, open_engine
 from ssa_fast.backends.manifest import is_engine, read_manifest
 from ssa_fast.errors import ConfigError
+from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.segmenter import Segmentation, Segmenter
 from ssa_fast.model.bundle import read_bundle
@@ -62,11 +63,18 @@ def open_network(
 
 @contextmanager
 def open_segmenter(
-    bundle: str | Path = "lite", backend: str = "auto", precision: Choice = "auto", wish: Wish | None = None
+    bundle: str | Path = "lite",
+    backend: str = "auto",
+    precision: Choice = "auto",
+    wish: Wish | None = None,
+    intake: Intake | None = None,
 ) -> Iterator[Segmenter]:
-    """A segmenter for many cases, closed in the end. Arguments and errors like `open_network` and `Segmenter`."""
+    """A segmenter for many cases, closed in the end. Arguments and errors like `open_network` and `Segmenter`.
+
+    Without an `intake` cases are checked and resampled as by default.
+    """
     with closing(open_network(bundle, backend, precision).backend) as opened:
-        yield Segmenter(opened, wish)
+        yield Segmenter(opened, wish, intake=intake or Intake())
 
 
 def segment(
@@ -82,6 +90,6 @@ def segment(
         if len(found) > 1:
             raise ConfigError(f"{case} holds {len(found)} cases: segment them one by one, with open_segmenter")
         case = found[0]
-    read = read_case(case) if isinstance(case, CaseFiles) else case
+    read = read_case(case, is_any_spacing=True) if isinstance(case, CaseFiles) else case
     with open_segmenter(bundle, backend, precision) as segmenter:
         return segmenter.segment(read)

@@ -55,11 +55,14 @@ class Plan:
     gflop: float  # of all passes
     peak_bytes: int  # of the process on a CPU, of the device's memory on a GPU
     expected_seconds: float | None = None  # of the network; None: this machine has not run it yet
+    resampled_from_mm: tuple[float, float, float] | None = None  # spacing of the files, X Y Z of RAS; None: 1 mm
 
     def __str__(self) -> str:
         box, shape, window = (" x ".join(map(str, edges)) for edges in (self.box, self.shape, self.window))
         what = f"one pass of {shape}" if self.passes == 1 else f"{self.passes} windows of {window} over {shape}"
         seconds = "" if self.expected_seconds is None else f", about {self.expected_seconds:.2g} s"
+        if self.resampled_from_mm is not None:
+            box += f" (resampled from voxels of {' x '.join(f'{edge:.3g}' for edge in self.resampled_from_mm)} mm)"
         return f"brain {box}, {what}, {self.gflop:.0f} GFLOP, {self.peak_bytes / 1e9:.2f} GB at most{seconds}"
 
 

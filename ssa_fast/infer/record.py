@@ -53,6 +53,7 @@ def record_of(
     return {
         "case": segmentation.name,
         "volumes_ml": segmentation.volumes_ml,
+        "overridden": list(segmentation.overridden),
         "plan": to_mapping(segmentation.plan),
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
         "machine": machine_line(str(segmentation.device)),
@@ -82,7 +83,8 @@ def append_result(path: Path, record: Mapping[str, Any]) -> None:
 def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tuple[str, ...]) -> str:
     """Nothing if the case's result is there, whole, on the case's grid, and made as it would be now; else why not.
 
-    As now: of these inputs, and with those of `facts` that `kept` names, such as the bundle's fingerprint.
+    As now: of these inputs, and with those of `facts` that `kept` names, such as the bundle's fingerprint. A result
+    that overrode a check holds only where `facts` say that the run is forced, too.
     """
     path, record_file = result_path(out, files.name), record_path(out, files.name)
     if not path.exists() or not record_file.exists():
@@ -99,6 +101,8 @@ def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tupl
     for fact in kept:
         if record.get(fact) != json.loads(json.dumps(facts.get(fact))):
             return f"its {fact.replace('_', ' ')} differs"
+    if record.get("overridden") and not facts.get("is_forced"):
+        return "it was forced"
     try:
         labels = read_labels(path)
         same_grid(labels, read_volume(files.one(MODALITIES[0])))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import ConfigError
+from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Plan, Wish, plan_case
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import Stages, resident_bytes
@@ -21,6 +22,7 @@ from ssa_fast.volume.geometry import Affine, Box, FloatArray, LabelArray, pad_to
 from ssa_fast.volume.nifti import Volume, write_labels
 from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
 from ssa_fast.volume.preprocess import Brain, crop_to_brain
+from ssa_fast.volume.resample import Resampled, labels_on_files
 from ssa_fast.volume.windows import blended_slabs, window_boxes
 
 __all__ = ["Prepared", "Segmentation", "Segmenter"]
@@ -38,6 +40,7 @@ class Segmentation:
     plan: Plan
     device: Device
     seconds: Mapping[str, float]  # a stage
+    overridden: tuple[str, ...] = ()  # what was suspected of the case, and segmented all the same
 
     @property
     def affine(self) -> Affine:
@@ -50,9 +53,10 @@ class Segmentation:
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each label in millilitres: cases have voxels of 1 mm3."""
+        """Volume of each label in millilitres, by the voxels of the case's files; to a hundredth of a mm3."""
         counts = np.bincount(self.labels.ravel(order="K"), minlength=1 + max(LABEL_NAMES))
-        return {name: int(counts[label]) / 1000 for label, name in LABEL_NAMES.items()}
+        voxel_mm3 = abs(float(np.linalg.det(self.affine[:3, :3])))
+        return {name: round(int(counts[label]) * voxel_mm3, 2) / 1000 for label, name in LABEL_NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +66,30 @@ class Prepared:
     case: Case
     brain: Brain
     seconds: Mapping[str, float]  # a stage
+    resampled: Resampled | None = None  # where the brain was brought to 1 mm
+    overridden: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        volumes = sum(volume.array.nbytes for volume in self.case.volumes)
+        cases = [self.case, *([self.resampled.case] if self.resampled else [])]
+        volumes = sum(volume.array.nbytes for case in cases for volume in case.volumes)
         return volumes + self.brain.array.nbytes + self.brain.foreground.nbytes
 
 
 class Segmenter:
     """Segments cases with one open backend."""
 
-    def __init__(self, backend: Backend, wish: Wish | None = None, pace: float | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        wish: Wish | None = None,
+        pace: float | None = None,
+        intake: Intake | None = None,
+    ) -> None:
         """`wish` is what is asked of each plan, `pace` the GFLOP a second that this machine does with this backend.
 
+        `intake` says how cases are checked and resampled; without it they are taken as they are, in voxels of 1 mm.
         Raises ConfigError if the network wants cases read, ordered or prepared in another way than they are here, or
         if its labels are others.
         """
@@ -83,6 +97,12 @@ class Segmenter:
         self.backend = backend
         self.pace = pace  # follows what is measured
         self._wish = wish or Wish()
+        self._intake = intake
+
+    @property
+    def resamples(self) -> bool:
+        """Whether cases may have voxels other than 1 mm."""
+        return self._intake is not None and self._intake.resample == "auto"
 
     def plan(self, brain: Brain, case_bytes: int = 0) -> Plan:
         """What `segment` will do with a brain, when cases that were read hold `case_bytes` of this process's memory.
@@ -101,17 +121,32 @@ class Segmenter:
         wish = dataclasses.replace(self._wish, budget_bytes=budget)
         return plan_case(brain.box.shape, self.backend.spec, wish, footprint, self.pace)
 
+    def plan_prepared(self, prepared: Prepared, other_bytes: int = 0) -> Plan:
+        """As `plan`, for a case that `prepare` has seen, while other cases hold `other_bytes`."""
+        plan = self.plan(prepared.brain, prepared.nbytes + other_bytes)
+        spacing = prepared.resampled.spacing_mm if prepared.resampled else None
+        return dataclasses.replace(plan, resampled_from_mm=spacing)
+
     def prepare(self, case: Case) -> Prepared:
-        """A case cut to its brain and normalized. Raises CaseError for a case with nothing to normalize."""
+        """A case in voxels of 1 mm, cut to its brain, normalized and checked, as far as the intake has it.
+
+        Raises CaseError for a case with nothing to normalize, or of which something is suspected.
+        """
         stages = Stages()
+        resampled: Resampled | None = None
+        overridden: tuple[str, ...] = ()
         with stages.measure("prepare"):
-            brain = crop_to_brain(case)
-        return Prepared(case=case, brain=brain, seconds=stages.seconds)
+            if self._intake is not None:
+                resampled = self._intake.resampled(case)
+            brain = crop_to_brain(resampled.case if resampled else case)
+            if self._intake is not None:
+                overridden = self._intake.checked(case, brain)
+        return Prepared(case=case, brain=brain, seconds=stages.seconds, resampled=resampled, overridden=overridden)
 
     def segment(self, case: Case, on_plan: Callable[[Plan], None] | None = None) -> Segmentation:
         """The segmentation of a case; `on_plan` hears of the plan before the network runs.
 
-        Raises CaseError for a case with nothing to normalize, BudgetError and ConfigError like `plan`, BackendError if
+        Raises CaseError like `prepare`, BudgetError and ConfigError like `plan`, BackendError if
         the engine fails, NumericsError for NaN.
         """
         return self.segment_prepared(self.prepare(case), on_plan)
@@ -122,7 +157,7 @@ class Segmenter:
         """As `segment`, from a case that `prepare` has seen, while other cases hold `other_bytes`."""
         stages = Stages(dict(prepared.seconds))
         case, brain = prepared.case, prepared.brain
-        plan = self.plan(brain, prepared.nbytes + other_bytes)
+        plan = self.plan_prepared(prepared, other_bytes)
         if on_plan is not None:
             on_plan(plan)
         with stages.measure("prepare"):
@@ -133,7 +168,10 @@ class Segmenter:
         else:
             labels, ran = self._windows(volume, inner, brain, plan, stages)
         with stages.measure("labels"):
-            restored = restore_labels(labels, inner, brain, case)
+            resampled = prepared.resampled
+            restored = restore_labels(labels, inner, brain, resampled.case if resampled else case)
+            if resampled is not None:
+                restored = labels_on_files(restored, resampled)
         self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
         return Segmentation(
             name=case.name,
@@ -142,6 +180,7 @@ class Segmenter:
             plan=plan,
             device=self.backend.device,
             seconds=stages.seconds,
+            overridden=prepared.overridden,
         )
 
     def _one_pass(self, volume: FloatArray, stages: Stages) -> LabelArray:

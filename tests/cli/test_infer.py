@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from ssa_fast.cli import infer
 from ssa_fast.errors import CohortError, ConfigError
-from tests.cases import write_case
+from tests.cases import write_case, write_nifti
 
 
 @pytest.fixture
@@ -120,3 +120,32 @@ def test_without_a_home_folder_only_the_seconds_are_missing(
     monkeypatch.setattr(infer, "cache_folder", homeless)
     assert _infer(cases, tiny_bundle_path).exit_code == 0
     assert "about" not in _infer(cases, tiny_bundle_path, "--plan-only").output
+
+
+def test_force_segments_what_is_suspected(cases: Path, tiny_bundle_path: Path) -> None:
+    path = cases / "Case-1" / "Case-1-t2w.nii.gz"
+    image = nibabel.load(path)
+    write_nifti(path, np.asarray(image.dataobj) + np.float32(500), image.affine)
+    refused = _infer(cases, tiny_bundle_path)
+    assert isinstance(refused.exception, CohortError)
+    assert "[2/3] Case-1: the background of t2w is not zero: strip the skull first" in refused.output
+    assert "2 of 3 cases in" in refused.output
+    assert _infer(cases, tiny_bundle_path, "--force").exit_code == 0
+    record = json.loads((cases.parent / "out" / "Case-1.json").read_text())
+    assert record["overridden"] == ["the background of t2w is not zero"]
+    assert record["is_forced"] is True
+
+
+def test_other_spacing_is_resampled_and_planned_so_or_refused(cases: Path, tiny_bundle_path: Path) -> None:
+    write_case(cases, "Case-3", affine=np.diag([1.0, 1, 5, 1]))
+    assert "(resampled from voxels of 1 x 1 x 5 mm)" in _infer(cases, tiny_bundle_path, "--plan-only").output
+    done = _infer(cases, tiny_bundle_path)
+    assert done.exit_code == 0, done.output
+    written, given = (nibabel.load(cases.parent / "out" / "Case-3.nii.gz"), cases / "Case-3" / "Case-3-t1n.nii.gz")
+    assert written.shape == nibabel.load(given).shape
+    record = json.loads((cases.parent / "out" / "Case-3.json").read_text())
+    assert record["plan"]["resampled_from_mm"] == [1, 1, 5]
+    for more in ((), ("--plan-only",)):
+        refused = _infer(cases, tiny_bundle_path, "--resample", "never", *more)
+        assert isinstance(refused.exception, CohortError)
+        assert "voxels are 1 x 1 x 5 mm, wanted 1 x 1 x 1 mm" in refused.output

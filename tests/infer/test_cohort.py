@@ -13,10 +13,11 @@ import pytest
 from ssa_fast.backends.base import engine_failure
 from ssa_fast.errors import CaseError
 from ssa_fast.infer.cohort import CohortRun, segment_cohort, shard
+from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.volume.case import find_cases, named_case
 from ssa_fast.volume.geometry import FloatArray
-from tests.cases import turned_affine, write_case
+from tests.cases import turned_affine, write_case, write_nifti
 from tests.infer.fakes import BrightnessBackend
 
 
@@ -201,3 +202,36 @@ def test_shares_hold_every_case_once(tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
     shares = [shard(cases, part, 2) for part in (1, 2)]
     assert [[files.name for files in share] for share in shares] == [["Case-0", "Case-2"], ["Case-1"]]
+
+
+def _give_a_background(folder: Path, case: str) -> None:
+    for path in (folder / case).glob("*-t1c.nii.gz"):
+        image = nibabel.load(path)
+        write_nifti(path, np.asarray(image.dataobj) + np.float32(500), image.affine)
+
+
+def test_a_suspected_case_is_refused_and_forced_only_on_the_record(tmp_path: Path) -> None:
+    folder = _three_cases(tmp_path / "cases")
+    _give_a_background(folder, "Case-1")
+    cases = find_cases([folder])
+    segmenter = Segmenter(BrightnessBackend(), intake=Intake())
+    outcomes = list(segment_cohort(segmenter, cases, _run(tmp_path / "out")))
+    assert [outcome.path is not None for outcome in outcomes] == [True, False, True]
+    assert "the background of t1c is not zero" in str(outcomes[1].error)
+    forced = Segmenter(BrightnessBackend(), intake=Intake(is_forced=True))
+    again = list(segment_cohort(forced, cases, _run(tmp_path / "out", is_resumed=True, is_forced=True)))
+    assert [outcome.is_kept for outcome in again] == [True, False, True]
+    records = [json.loads((tmp_path / "out" / f"Case-{number}.json").read_text()) for number in range(3)]
+    assert [record["overridden"] for record in records] == [[], ["the background of t1c is not zero"], []]
+
+
+def test_what_was_forced_is_not_kept_by_a_run_that_forces_nothing(tmp_path: Path) -> None:
+    folder = _three_cases(tmp_path / "cases")
+    _give_a_background(folder, "Case-1")
+    cases = find_cases([folder])
+    forced = Segmenter(BrightnessBackend(), intake=Intake(is_forced=True))
+    list(segment_cohort(forced, cases, _run(tmp_path / "out", is_forced=True)))
+    segmenter = Segmenter(BrightnessBackend(), intake=Intake())
+    outcomes = list(segment_cohort(segmenter, cases, _run(tmp_path / "out", is_resumed=True, is_forced=False)))
+    assert [outcome.is_kept for outcome in outcomes] == [True, False, True]
+    assert outcomes[1].error is not None
