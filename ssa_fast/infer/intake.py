@@ -38,7 +38,7 @@ class Intake:
         if resampled is not None and max(resampled.spacing_mm) > _THICK_MM:
             words = " x ".join(f"{edge:.3g}" for edge in resampled.spacing_mm)
             _log.warning(
-                "case %s: voxels of %s mm are resampled to 1 mm, of which the network was trained: expect less of it",
+                "case %s: voxels of %s mm are resampled to 1 mm, as the network was trained on: expect less of it",
                 case.name,
                 words,
             )
