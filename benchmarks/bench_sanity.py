@@ -1,8 +1,9 @@
 """How often `infer` finds what was planted in a sound case, how often it alarms about a sound one, and what that costs.
 
 Over the fifteen real cases, where they are at hand, on which the limits were set, and over phantoms, on which they were
-not; phantoms are more alike than patients. A row is found / planted, by the check that should find it. Planted in the
-brain after cropping: an image that is moved or turned keeps the mask that it shares with the others, the harder kind.
+not, but for the largest brain; phantoms are more alike than patients. A row is found / planted, by the check that
+should find it. Planted in the brain after cropping: an image that is moved or turned keeps the mask that it shares
+with the others, the harder kind.
 """
 
 from __future__ import annotations
