@@ -144,6 +144,9 @@ def _driver_line() -> str:
     if not hardware.has_nvidia_driver():
         return "no NVIDIA driver is loaded on this machine: install one, or take --backend ort or openvino"
     version = hardware.nvidia_driver_version()
+    major = version.partition(".")[0]
+    if major.isdecimal() and int(major) >= OLDEST_DRIVER:
+        return f"CUDA finds no GPU under the NVIDIA driver {version}: see nvidia-smi, and CUDA_VISIBLE_DEVICES"
     return (
         f"the NVIDIA driver ({version}) does not serve CUDA 13, which needs {OLDEST_DRIVER} or newer: "
         "update it and start the machine again"

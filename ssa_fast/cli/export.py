@@ -111,6 +111,14 @@ def command(
     words = {"name": name, "licence": licence, "attribution": wished.pop("attribution")}
     wish = _Wish(has_cases=bool(case_paths), **wished)
     is_checkpoint = wish.source.endswith(".safetensors")
+    if is_checkpoint and wish.backend != "ort":
+        raise ConfigError(
+            f"an engine is built from a bundle: ssa-fast export {wish.source} --out mine.onnx comes first"
+        )
+    if not is_checkpoint and (scores or any(words.values())):
+        raise ConfigError("--name, --licence, --attribution and --score are for checkpoints: a bundle keeps its own")
+    if wish.backend == "ort" and wish.profile:
+        raise ConfigError("--profile is for engines: take --backend openvino, trt or trt-rtx, or leave it away")
     if is_checkpoint and wish.backend == "ort" and wish.precision in (None, "float32") and not wish.rewrites:
         assert wish.out is not None  # checked with the wish
         _export_checkpoint(Path(wish.source), wish.out, _one(case_paths), (scores, words, weights))
@@ -190,6 +198,9 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
         command=shlex.join(command) + " --cases CASES",
     )
     for one in manifest.candidates:
+        if one.milliseconds is None:
+            click.echo(f"{one.name}: {one.verdict}")
+            continue
         click.echo(
             f"{one.name}: {one.milliseconds:.0f} ms, equal labels {one.label_agreement:.4%}, built in "
             f"{one.build_seconds:.1f} s: {one.verdict}"

@@ -11,7 +11,7 @@ import click
 from ssa_fast.backends import open_backend
 from ssa_fast.backends.manifest import Candidate
 from ssa_fast.backends.tensorrt_library import load_library
-from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles
@@ -53,6 +53,7 @@ def build(
         cases=cases,
         root=root,
         quantized=_quantized(bundle, profile, cases),
+        precision=precision,
     )
     folder, manifest = build_best(job)
     _print_table(manifest.candidates)
@@ -78,7 +79,11 @@ def _quantized(bundle: Bundle, profile: Profile, cases: list[CaseFiles]) -> Bund
     with closing(reference):
         answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
     limits = profile.limits_of("int8")
-    return int8_form(bundle, answers, lambda one: open_backend("ort", one), limits=limits).bundle
+    try:
+        return int8_form(bundle, answers, lambda one: open_backend("ort", one), limits=limits).bundle
+    except SsaFastError as error:  # the other precisions may serve
+        click.echo(f"int8 is not tried: {error}")
+        return None
 
 
 def _print_table(candidates: tuple[Candidate, ...]) -> None:

@@ -110,15 +110,11 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
         found, results = shard(found, part, parts), f"results-{part}-of-{parts}.jsonl"
     if options.as_json and not options.plan_only:
         raise ConfigError("--json goes with --plan-only; a run writes OUT/CASE.json and OUT/results.jsonl")
-    budgets = [budget for budget in (options.max_memory, options.max_ram) if budget is not None]
-    wish = Wish(
-        budget_bytes=min(budgets, default=None), window=options.window, overlap=options.overlap, batch=options.batch
-    )
     opened, facts = _opened(options)
     with closing(opened):
         key = f"{str(facts['bundle_sha256'])[:16]} by {opened.device}"
         intake = Intake(is_forced=options.force, resample=options.resample)
-        segmenter = Segmenter(opened, wish, _known_pace(key), intake)
+        segmenter = Segmenter(opened, _wish(options, opened), _known_pace(key), intake)
         if options.plan_only:
             _print_plans(found, segmenter, as_json=options.as_json)
             return
@@ -168,13 +164,29 @@ def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
         "precision": options.precision,
         "window": options.window,
         "overlap": options.overlap,
+        "batch": options.batch,
+        "max_memory": options.max_memory,
+        "max_ram": options.max_ram,
+        "unproven": options.unproven,
     }
-    return opened.backend, {"asked_for": asked_for, "is_forced": options.force, **opened.facts}
+    facts = {"asked_for": asked_for, "is_forced": options.force, "computed_by": str(opened.backend.device)}
+    return opened.backend, {**facts, **opened.facts}
+
+
+def _wish(options: _Options, backend: Backend) -> Wish:
+    """What is asked of each plan: the process's memory bounds a network on the processor alone."""
+    budgets = [options.max_memory, options.max_ram if backend.footprint.is_host else None]
+    return Wish(
+        budget_bytes=min((budget for budget in budgets if budget is not None), default=None),
+        window=options.window,
+        overlap=options.overlap,
+        batch=options.batch,
+    )
 
 
 def _share(text: str) -> tuple[int, int]:
     part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise ConfigError(f"--shard {text}: wanted N/ALL with N from 1 to ALL, such as 2/8")
     return int(part), int(parts)
 

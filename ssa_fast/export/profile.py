@@ -88,4 +88,4 @@ def read_profile(name: str) -> Profile:
 def _folder() -> Path:
     """`export/` of the clone; where there is none, what the wheel has put under the environment's `share`."""
     clone = Path(__file__).resolve().parents[2] / "export"
-    return clone if clone.is_dir() else Path(sys.prefix, "share", "ssa-fast", "export")
+    return clone if (clone / "gtx1650.toml").is_file() else Path(sys.prefix, "share", "ssa-fast", "export")

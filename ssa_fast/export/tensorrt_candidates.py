@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -46,15 +47,15 @@ class Job:
     cases: Sequence[CaseFiles]  # real brains, on which candidates are proven
     root: Path  # the folder of engines
     quantized: Bundle | None = None  # the same network in int8
+    precision: str | None = None  # that was asked for; None: all of the profile's
 
     @property
     def command(self) -> str:
         """What builds it again."""
         kind = "trt-rtx" if self.ours.is_rtx else "trt"
-        return (
-            f"ssa-fast export {self.bundle.path} --backend {kind} --profile {self.profile_name} --cases CASES "
-            f"--out {self.root}"
-        )
+        command = ["ssa-fast", "export", str(self.bundle.path), "--backend", kind, "--profile", self.profile_name]
+        command += ["--precision", self.precision] if self.precision else []
+        return shlex.join([*command, "--out", str(self.root)]) + " --cases CASES"
 
 
 @dataclass(frozen=True, kw_only=True)

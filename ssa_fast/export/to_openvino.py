@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ssa_fast import hardware
 from ssa_fast.backends.base import Choice
-from ssa_fast.backends.manifest import Candidate, Manifest, engine_name, write_manifest
+from ssa_fast.backends.manifest import MANIFEST, Candidate, Manifest, engine_name, write_manifest
 from ssa_fast.backends.openvino import OpenvinoBackend, exported, machine, open_bundle
-from ssa_fast.errors import EngineError
+from ssa_fast.errors import EngineError, SsaFastError
 from ssa_fast.export.convert import Form, form_of, int8_form
 from ssa_fast.export.parity import Answer, compare
 from ssa_fast.export.profile import Profile
@@ -54,11 +54,20 @@ def build_openvino(
     Raises EngineError if no candidate is within the limits.
     """
     built: dict[str, _Built] = {}
+    dropped: dict[str, str] = {}
     for precision in profile.precisions:
-        if precision == "float16" or (precision == "bf16" and not hardware.cpu().has_bf16):
-            continue  # OpenVINO widens float16 on a CPU: the same engine as float32
-        built[precision] = _build(bundle, profile, precision, answers)
-        _log.info("%s: %s", precision, built[precision].parity)
+        if precision == "float16":
+            dropped[precision] = "OpenVINO widens it on a processor: the same engine as float32"
+        elif precision == "bf16" and not hardware.cpu().has_bf16:
+            dropped[precision] = f"{hardware.cpu().name} has no instructions for it"
+        else:
+            try:
+                built[precision] = _build(bundle, profile, precision, answers)
+            except SsaFastError as error:  # the others may serve
+                dropped[precision] = str(error)
+    if not built:
+        reasons = "; ".join(f"{precision}: {why}" for precision, why in dropped.items())
+        raise EngineError(f"{bundle.path}: no engine can be built ({reasons}): take another --precision")
     times = _times(built, answers[0])
     valid = [precision for precision, one in built.items() if one.parity.has_passed]
     if not valid:
@@ -66,6 +75,7 @@ def build_openvino(
         raise EngineError(f"{bundle.path}: no engine is equal to it ({reasons}): take the bundle itself")
     best = min(valid, key=lambda precision: times[precision])
     candidates = tuple(_candidate(precision, one, times[precision], best) for precision, one in built.items())
+    candidates += tuple(Candidate(name=precision, verdict=f"dropped: {why}") for precision, why in dropped.items())
     one = built[best]
     content = exported(one.backend)
     versions = machine()
@@ -88,6 +98,7 @@ def build_openvino(
         parity=one.parity,
         command=command,
     )
+    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
     write_whole(folder / ENGINE, content)
     write_manifest(folder, manifest)
     for other in built.values():
@@ -123,7 +134,7 @@ def _times(built: dict[str, _Built], answer: Answer) -> dict[str, float]:
 def _candidate(precision: str, one: _Built, seconds: float, best: str) -> Candidate:
     verdict = "kept: the fastest within its limits" if precision == best else "slower"
     return Candidate(
-        name=str(one.backend.device).split(" on ", maxsplit=1)[0],
+        name=str(one.backend.device).split(" on ", maxsplit=1)[0].rstrip(","),
         build_seconds=one.build_seconds,
         milliseconds=1000 * seconds,
         label_agreement=one.parity.label_agreement,

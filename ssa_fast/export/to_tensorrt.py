@@ -72,6 +72,7 @@ def build_engine(ours: Logged, recipe: Recipe, spec: ModelSpec, profile: Profile
         _add_boxes(builder, config, spec, boxes, where)
         if not ours.is_rtx:
             _take_timings(config, cache)
+            ours.log.clear()  # timings that are refused are logged as an error, and are none
         serialized = builder.build_serialized_network(network, config)
     if serialized is None:
         raise explained(where, ours.log.errors)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssa_fast.errors import CaseError, SsaFastError
+from ssa_fast.errors import BudgetError, CaseError, SsaFastError
 from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.record import append_result, input_hashes, is_done, record_of, result_path, write_record
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
@@ -18,7 +18,7 @@ from ssa_fast.volume.case import CaseFiles, read_case
 
 __all__ = ["SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
 
-SETTINGS = ("bundle_sha256", "asked_for")
+SETTINGS = ("bundle_sha256", "engine_sha256", "computed_by", "asked_for")
 """Facts of a record that must be as they would be now for a result to be kept by `--resume`."""
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def segment_cohort(
 
     Files appear whole or not at all, and replace those of an earlier run, which stay where a case fails. `on_plan`
     hears each case's name and plan before its network runs. An error of ssa-fast ends only its own case; it comes back
-    in the outcome. Outcomes come in the order of the cases, each when its files are written.
+    in the outcome. Outcomes come in the order of the cases, each with its files written, one case late where reading
+    goes ahead: while a case is being written, the network already works on the next.
 
     Reading and writing go on in a thread each: at most one case is read ahead, and one is being written.
     """
@@ -123,6 +124,9 @@ def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
         return _Read(files=files, seconds=stages.seconds, prepared=segmenter.prepare(case), hashes=hashes)
     except SsaFastError as error:
         return _Read(files=files, seconds=stages.seconds, hashes={}, error=error)
+    except MemoryError:
+        short = BudgetError(f"case {files.name}: memory ran out while it was read: close other programs")
+        return _Read(files=files, seconds=stages.seconds, hashes={}, error=short)
 
 
 def _segmented(
@@ -140,6 +144,9 @@ def _segmented(
         segmentation = segmenter.segment_prepared(one.prepared, hear, other_bytes)
     except SsaFastError as error:
         return Outcome(name=name, seconds=one.seconds, error=error)
+    except MemoryError:
+        short = BudgetError(f"case {name}: memory ran out: close other programs, or grant less with --max-ram")
+        return Outcome(name=name, seconds=one.seconds, error=short)
     return Outcome(name=name, seconds={**one.seconds, **segmentation.seconds}, segmentation=segmentation)
 
 
@@ -158,6 +165,6 @@ def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
         segmentation.save(path)
     _log.info("%s: wrote %s", outcome.name, path)
     record = record_of(segmentation, stages.seconds, one.hashes, run.facts)
-    write_record(run.out, record)
     append_result(run.out / run.results, record)
+    write_record(run.out, record)  # last: it is what makes a case done
     return Outcome(name=outcome.name, seconds=stages.seconds, path=path, segmentation=segmentation)

@@ -59,18 +59,20 @@ class Plan:
 
     def __str__(self) -> str:
         box, shape, window = (" x ".join(map(str, edges)) for edges in (self.box, self.shape, self.window))
-        what = f"one pass of {shape}" if self.passes == 1 else f"{self.passes} windows of {window} over {shape}"
+        what = f"one pass of {shape}"
+        if self.passes > 1:
+            what = f"{self.passes} windows of {window} over {shape} (less accurate than one pass)"
         seconds = "" if self.expected_seconds is None else f", about {self.expected_seconds:.2g} s"
         if self.resampled_from_mm is not None:
             box += f" (resampled from voxels of {' x '.join(f'{edge:.3g}' for edge in self.resampled_from_mm)} mm)"
-        return f"brain {box}, {what}, {self.gflop:.0f} GFLOP, {self.peak_bytes / 1e9:.2f} GB at most{seconds}"
+        return f"brain {box}, {what}, {self.gflop:.0f} GFLOP, {self.peak_bytes / 1e9:.2f} GB of memory{seconds}"
 
 
 def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pace: float | None = None) -> Plan:
     """The plan for a brain box of (X, Y, Z) voxels: pure, so it can be shown and tested without a network.
 
-    One pass where it fits the budget, else the windows that fit with the least arithmetic. `footprint` is what the
-    engine holds and takes, `pace` the GFLOP a second that this machine was seen to do with it.
+    One pass where it fits the budget, else the fewest windows that fit, of equally many those of the least arithmetic.
+    `footprint` is what the engine holds and takes, `pace` the GFLOP a second that this machine was seen to do with it.
 
     Raises BudgetError, with what would be enough, if nothing fits; ConfigError for a window that the network cannot
     take.
@@ -84,7 +86,7 @@ def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pac
     granted = [plan for plan in plans if wish.budget_bytes is None or plan.peak_bytes <= wish.budget_bytes]
     if not granted:
         raise _too_small(min(plans, key=lambda plan: plan.peak_bytes), wish)
-    best = min(granted, key=lambda plan: (round(plan.gflop, 6), plan.passes))  # of equal work, the fewest windows
+    best = min(granted, key=lambda plan: (plan.passes, plan.gflop))  # large windows: instance norm sees more of a brain
     return dataclasses.replace(best, expected_seconds=best.gflop / pace if pace else None)
 
 

@@ -168,6 +168,8 @@ def test_a_driver_that_is_there_is_too_old(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: True)
     monkeypatch.setattr(hardware, "nvidia_driver_version", lambda: "550.54.14")
     assert "(550.54.14) does not serve CUDA 13, which needs 580 or newer" in str(explained("tiny", [DRIVER]))
+    monkeypatch.setattr(hardware, "nvidia_driver_version", lambda: "590.44.01")
+    assert "CUDA finds no GPU under the NVIDIA driver 590.44.01" in str(explained("tiny", [DRIVER]))
     monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: False)
     assert "no NVIDIA driver is loaded" in str(explained("tiny", [DRIVER]))
 

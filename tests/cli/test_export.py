@@ -40,6 +40,10 @@ def _run(*arguments: object) -> Result:
         (("lite",), "a bundle's name ends in .onnx"),
         (("lite", "--backend", "openvino", "--rewrite", "split-concat"), "--rewrite is for --backend ort"),
         (("lite", "--backend", "openvino", "--profile", "gtx1650"), "is for trt, ort, not for openvino"),
+        (("last.safetensors", "--backend", "trt"), "ssa-fast export last.safetensors --out mine.onnx comes first"),
+        (("lite", "--out", "x.onnx", "--name", "mine"), "are for checkpoints: a bundle keeps its own"),
+        (("lite", "--out", "x.onnx", "--score", "a=1"), "are for checkpoints: a bundle keeps its own"),
+        (("lite", "--out", "x.onnx", "--profile", "h200"), "--profile is for engines"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:

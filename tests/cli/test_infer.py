@@ -79,7 +79,7 @@ def test_a_share_is_every_nth_case(cases: Path, tiny_bundle_path: Path) -> None:
     assert written == ["Case-0.json", "Case-0.nii.gz", "Case-2.json", "Case-2.nii.gz", "results-1-of-2.jsonl"]
 
 
-@pytest.mark.parametrize("share", ["0/2", "3/2", "1", "a/b", "/", "1/2/3", "-1/2"])
+@pytest.mark.parametrize("share", ["0/2", "3/2", "1", "a/b", "/", "1/2/3", "-1/2", "²/3"])
 def test_a_share_that_cannot_be_is_refused(share: str, cases: Path, tiny_bundle_path: Path) -> None:
     done = _infer(cases, tiny_bundle_path, "--shard", share)
     assert isinstance(done.exception, ConfigError)

@@ -11,7 +11,8 @@ import pytest
 from ssa_fast import hardware
 from ssa_fast.backends import open_backend, open_engine
 from ssa_fast.backends.manifest import Manifest, read_manifest, write_manifest
-from ssa_fast.errors import EngineError
+from ssa_fast.errors import EngineError, ParityError
+from ssa_fast.export import to_openvino
 from ssa_fast.export.parity import Answer, answers_of, open_reference, read_proofs
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.export.to_openvino import build_openvino, usual_profile
@@ -89,6 +90,20 @@ def test_no_engine_is_written_if_no_candidate_is_equal(bundle: Bundle, answers: 
     with pytest.raises(EngineError, match=r"no engine is equal to it.*largest logit error"):
         build_openvino(bundle, profile, "cpu_avx512", answers, tmp_path / "engines", command="again")
     assert not (tmp_path / "engines").exists()
+
+
+def test_a_precision_that_cannot_be_built_does_not_cost_the_others(
+    bundle: Bundle, answers: list[Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfit(*_: object, **__: object) -> None:
+        raise ParityError("no layer can be in int8")
+
+    monkeypatch.setattr(to_openvino, "int8_form", unfit)
+    _, manifest = build_openvino(bundle, _profile("float32", "int8"), "test", answers, tmp_path, command="again")
+    assert manifest.precision == "float32"
+    assert manifest.candidates[-1].verdict == "dropped: no layer can be in int8"
+    with pytest.raises(EngineError, match="float16: OpenVINO widens it"):
+        build_openvino(bundle, _profile("float16"), "test", answers, tmp_path, command="again")
 
 
 def test_an_engine_of_another_machine_is_refused_with_the_command_that_builds_it(

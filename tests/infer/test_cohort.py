@@ -181,10 +181,11 @@ def test_resuming_does_again_what_no_longer_holds_and_nothing_else(
     assert all(outcome.is_kept for outcome in outcomes)
 
 
-def test_resuming_with_another_bundle_does_all_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fact", ["bundle_sha256", "engine_sha256", "computed_by", "asked_for"])
+def test_resuming_with_another_bundle_engine_device_or_setting_does_all_again(fact: str, tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
-    list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", bundle_sha256="abc")))
-    run = _run(tmp_path / "out", is_resumed=True, bundle_sha256="abd")
+    list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", **{fact: "abc"})))
+    run = _run(tmp_path / "out", is_resumed=True, **{fact: "abd"})
     assert not any(outcome.is_kept for outcome in segment_cohort(Segmenter(BrightnessBackend()), cases, run))
 
 
@@ -235,3 +236,30 @@ def test_what_was_forced_is_not_kept_by_a_run_that_forces_nothing(tmp_path: Path
     outcomes = list(segment_cohort(segmenter, cases, _run(tmp_path / "out", is_resumed=True, is_forced=False)))
     assert [outcome.is_kept for outcome in outcomes] == [True, False, True]
     assert outcomes[1].error is not None
+
+
+def test_a_case_without_its_line_of_results_is_not_done(tmp_path: Path) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])[:1]
+    (tmp_path / "out" / "results.jsonl").mkdir(parents=True)  # cannot be written
+    with pytest.raises(IsADirectoryError):
+        list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out")))
+    (tmp_path / "out" / "results.jsonl").rmdir()
+    [outcome] = segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", is_resumed=True))
+    assert not outcome.is_kept
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_memory_that_runs_out_costs_one_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = BrightnessBackend()
+    logits, calls = backend.logits, iter(range(3))
+
+    def short_once(windows: FloatArray) -> FloatArray:
+        if next(calls) == 1:
+            raise MemoryError
+        return logits(windows)
+
+    monkeypatch.setattr(backend, "logits", short_once)
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    outcomes = list(segment_cohort(Segmenter(backend), cases, _run(tmp_path / "out")))
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert "memory ran out" in str(outcomes[1].error)
