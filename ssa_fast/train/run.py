@@ -12,6 +12,7 @@ from ssa_fast.files import remove_partials
 from ssa_fast.model.checkpoint import Checkpoint, network_of
 from ssa_fast.model.spec import ModelSpec, UNetConfig
 from ssa_fast.model.unet import UNet
+from ssa_fast.prepare.prepared import PreparedCase
 from ssa_fast.train.cases import CaseStore
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.placement import Placement
@@ -73,7 +74,8 @@ def check_run(config: TrainConfig, split: Split, sources: Sources) -> None:
         raise ConfigError("no case is left to train on: give more cases, or another fold")
     _refuse_small_patch(config)
     sources.check(config, split)
-    for files in (*split.training, *split.held_out):
+    read = [files for files in split.training if not isinstance(files, PreparedCase)]  # those are mapped, without it
+    for files in (*read, *split.held_out):
         files.one("seg")
 
 
