@@ -22,6 +22,7 @@ from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
 from ssa_fast.infer.pace import keep_pace, known_pace
 from ssa_fast.infer.plan import Plan, Wish
+from ssa_fast.infer.record import RESULTS
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import peak_memory_bytes
 from ssa_fast.volume.case import CaseFiles, read_case
@@ -104,7 +105,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     """
     options = _Options(**{field.name: given.pop(field.name) for field in fields(_Options)})
     found = chosen_cases(cases, given)
-    results = "results.jsonl"
+    results = RESULTS
     if options.share is not None:
         part, parts = _share(options.share)
         found, results = shard(found, part, parts), f"results-{part}-of-{parts}.jsonl"

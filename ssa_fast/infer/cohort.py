@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ssa_fast.errors import BudgetError, CaseError, SsaFastError
 from ssa_fast.infer.plan import Plan
-from ssa_fast.infer.record import append_result, input_hashes, is_done, record_of, result_path, write_record
+from ssa_fast.infer.record import RESULTS, append_result, input_hashes, is_done, record_of, result_path, write_record
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
 from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
@@ -43,7 +43,7 @@ class CohortRun:
 
     out: Path
     facts: Mapping[str, object]  # for each record, such as the bundle's fingerprint and what was asked for
-    results: str = "results.jsonl"  # gets a line a case
+    results: str = RESULTS  # gets a line a case
     is_resumed: bool = False  # keep what is done and still holds
     reads_ahead: bool = True  # a case more in memory, so that the network need not wait
 
@@ -108,9 +108,8 @@ def _submit(
 def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
     stages = Stages()
     try:
-        own = {file.resolve() for paths in files.found.values() for file in paths}
         path = result_path(run.out, files.name)
-        if path.resolve() in own:
+        if _is_own(path, files):
             raise CaseError(f"case {files.name}: {path} is one of its own files: choose another --out")
         if run.is_resumed:
             reason = is_done(files, run.out, run.facts, SETTINGS)
@@ -127,6 +126,11 @@ def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
     except MemoryError:
         short = BudgetError(f"case {files.name}: memory ran out while it was read: close other programs")
         return _Read(files=files, seconds=stages.seconds, hashes={}, error=short)
+
+
+def _is_own(path: Path, files: CaseFiles) -> bool:
+    """Whether a path is one of the case's own files."""
+    return path.resolve() in {file.resolve() for paths in files.found.values() for file in paths}
 
 
 def _segmented(
@@ -157,8 +161,7 @@ def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
         return Outcome(name=outcome.name, seconds={}, path=path, is_kept=True)
     segmentation = outcome.segmentation
     if segmentation is None:
-        own = {file.resolve() for paths in one.files.found.values() for file in paths}
-        is_stale = path.exists() and path.resolve() not in own
+        is_stale = path.exists() and not _is_own(path, one.files)
         return Outcome(name=outcome.name, seconds=outcome.seconds, error=outcome.error, is_stale=is_stale)
     stages = Stages(dict(outcome.seconds))
     with stages.measure("write"):

@@ -19,9 +19,10 @@ from ssa_fast.measure import machine_line
 from ssa_fast.volume.case import CaseFiles, same_grid
 from ssa_fast.volume.nifti import read_labels, read_volume
 
-__all__ = ["append_result", "input_hashes", "is_done", "record_of", "record_path", "result_path"]
+__all__ = ["RESULTS", "append_result", "input_hashes", "is_done", "record_of", "record_path", "result_path"]
 
 RESULTS = "results.jsonl"
+"""The file that gets a line a case."""
 
 
 def result_path(out: Path, name: str) -> Path:
