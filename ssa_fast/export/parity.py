@@ -114,34 +114,28 @@ def compare(reference: str, answers: Sequence[Answer], candidate: Backend, limit
 
     Raises ShapeError for no answer, NumericsError for NaN in the candidate's logits.
     """
-    if not answers:
-        raise ShapeError("no case to compare on: give one or more")
-    agreements, largest, means = [], [], []
-    between: dict[str, list[float]] = {region: [] for region in REGIONS}
-    changes: dict[str, list[float]] = {region: [] for region in REGIONS}
-    for answer in answers:
-        proof = answer.proof
-        logits = candidate.logits(proof.windows)[0]
-        error = np.abs(answer.logits - logits)
-        largest.append(float(error.max()))
-        means.append(float(error.mean()))
-        labels = labels_from_logits(logits) * proof.foreground
-        agreements.append(float((labels == answer.labels)[proof.foreground].mean()))
-        for region, dice in _dice(answer.labels, labels).items():
-            between[region].append(dice)
-        if proof.truth is not None:
-            ours, theirs = _dice(proof.truth, labels), _dice(proof.truth, answer.labels)
-            for region in REGIONS:
-                changes[region].append(ours[region] - theirs[region])
+    return merged([_compared(reference, answer, candidate, limits) for answer in answers])
+
+
+def _compared(reference: str, answer: Answer, candidate: Backend, limits: Limits) -> Parity:
+    """The parity on one case."""
+    proof = answer.proof
+    logits = candidate.logits(proof.windows)[0]
+    error = np.abs(answer.logits - logits)
+    labels = labels_from_logits(logits) * proof.foreground
+    change: dict[str, float] = {}
+    if proof.truth is not None:
+        ours, theirs = _dice(proof.truth, labels), _dice(proof.truth, answer.labels)
+        change = {region: ours[region] - theirs[region] for region in REGIONS}
     return Parity(
         reference=reference,
         candidate=str(candidate.device),
-        cases=tuple(answer.proof.name for answer in answers),
-        label_agreement=min(agreements),
-        mean_logit_error=statistics.fmean(means),
-        largest_logit_error=float(np.max(largest)),  # max() would pass over NaN
-        dice_between={region: statistics.fmean(values) for region, values in between.items()},
-        dice_change={region: statistics.fmean(values) for region, values in changes.items() if values},
+        cases=(proof.name,),
+        label_agreement=float((labels == answer.labels)[proof.foreground].mean()),
+        mean_logit_error=float(error.mean()),
+        largest_logit_error=float(error.max()),
+        dice_between=_dice(answer.labels, labels),
+        dice_change=change,
         limits=limits,
     )
 
@@ -159,7 +153,7 @@ def merged(parities: Sequence[Parity]) -> Parity:
         cases=tuple(name for parity in parities for name in parity.cases),
         label_agreement=min(parity.label_agreement for parity in parities),
         mean_logit_error=statistics.fmean(parity.mean_logit_error for parity in parities),
-        largest_logit_error=float(np.max([parity.largest_logit_error for parity in parities])),
+        largest_logit_error=float(np.max([parity.largest_logit_error for parity in parities])),  # max() passes over NaN
         dice_between={
             region: statistics.fmean(parity.dice_between[region] for parity in parities) for region in REGIONS
         },
