@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from ssa_fast import hardware
 from ssa_fast.errors import BackendUnavailable, EngineError, SsaFastError
 
-__all__ = ["FAILURES", "OLDEST_DRIVER", "Failure", "explained", "failure_of"]
-
-OLDEST_DRIVER = 580
-"""Major version of the oldest driver that serves CUDA 13. Source: release notes of CUDA 13.0."""
+__all__ = ["FAILURES", "Failure", "explained", "failure_of"]
 
 _INSTALL = "pip install --force-reinstall 'ssa-fast[trt]'"
 
@@ -145,10 +142,10 @@ def _driver_line() -> str:
         return "no NVIDIA driver is loaded on this machine: install one, or take --backend ort or openvino"
     version = hardware.nvidia_driver_version()
     major = version.partition(".")[0]
-    if major.isdecimal() and int(major) >= OLDEST_DRIVER:
+    if major.isdecimal() and int(major) >= hardware.CUDA13_DRIVER:
         return f"CUDA finds no GPU under the NVIDIA driver {version}: see nvidia-smi, and CUDA_VISIBLE_DEVICES"
     return (
-        f"the NVIDIA driver ({version}) does not serve CUDA 13, which needs {OLDEST_DRIVER} or newer: "
+        f"the NVIDIA driver ({version}) does not serve CUDA 13, which needs {hardware.CUDA13_DRIVER} or newer: "
         "update it and start the machine again"
     )
 

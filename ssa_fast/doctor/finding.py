@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["CUDA13_DRIVER", "Finding", "Severity", "version_numbers"]
-
-CUDA13_DRIVER = 580
-"""The least driver for CUDA 13.x. Source: NVIDIA's release notes of the CUDA toolkit 13.0."""
+__all__ = ["Finding", "Severity", "version_numbers"]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 """error: something fails or is far too slow; warning: it is not what was meant; note: good to know."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ssa_fast.backends.probe import CUDA_PROVIDER
-from ssa_fast.doctor.finding import CUDA13_DRIVER, Finding, version_numbers
+from ssa_fast.doctor.finding import Finding, version_numbers
 from ssa_fast.doctor.machine import Machine
+from ssa_fast.hardware import CUDA13_DRIVER
 
 __all__ = [
     "broken_engine",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ssa_fast.hardware.cards import CARDS, Card, card_of
 from ssa_fast.hardware.gpus import (
+    CUDA13_DRIVER,
     Gpu,
     Gpus,
     find_gpus,
@@ -17,6 +18,7 @@ from ssa_fast.hardware.processor import Cpu, cpu
 
 __all__ = [
     "CARDS",
+    "CUDA13_DRIVER",
     "Card",
     "Cpu",
     "Gpu",

@@ -13,6 +13,7 @@ from typing import Any
 from ssa_fast.errors import BackendUnavailable
 
 __all__ = [
+    "CUDA13_DRIVER",
     "Gpu",
     "Gpus",
     "find_gpus",
@@ -21,6 +22,9 @@ __all__ = [
     "nvidia_driver_version",
     "open_nvml",
 ]
+
+CUDA13_DRIVER = 580
+"""The least driver for CUDA 13.x. Source: NVIDIA's release notes of the CUDA toolkit 13.0."""
 
 _EMULATED = (
     *("1660", "1650", "1630", "T400", "T500", "T550", "T600", "MX550", "MX450"),
