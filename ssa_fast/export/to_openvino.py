@@ -53,18 +53,7 @@ def build_openvino(
 
     Raises EngineError if no candidate is within the limits.
     """
-    built: dict[str, _Built] = {}
-    dropped: dict[str, str] = {}
-    for precision in profile.precisions:
-        if precision == "float16":
-            dropped[precision] = "OpenVINO widens it on a processor: the same engine as float32"
-        elif precision == "bf16" and not hardware.cpu().has_bf16:
-            dropped[precision] = f"{hardware.cpu().name} has no instructions for it"
-        else:
-            try:
-                built[precision] = _build(bundle, profile, precision, answers)
-            except SsaFastError as error:  # the others may serve
-                dropped[precision] = str(error)
+    built, dropped = _tried(bundle, profile, answers)
     if not built:
         reasons = "; ".join(f"{precision}: {why}" for precision, why in dropped.items())
         raise EngineError(f"{bundle.path}: no engine can be built ({reasons}): take another --precision")
@@ -104,6 +93,23 @@ def build_openvino(
     for other in built.values():
         other.backend.close()
     return folder, manifest
+
+
+def _tried(bundle: Bundle, profile: Profile, answers: Sequence[Answer]) -> tuple[dict[str, _Built], dict[str, str]]:
+    """What was built, by precision, and why the others were not."""
+    built: dict[str, _Built] = {}
+    dropped: dict[str, str] = {}
+    for precision in profile.precisions:
+        if precision == "float16":
+            dropped[precision] = "OpenVINO widens it on a processor: the same engine as float32"
+        elif precision == "bf16" and not hardware.cpu().has_bf16:
+            dropped[precision] = f"{hardware.cpu().name} has no instructions for it"
+        else:
+            try:
+                built[precision] = _build(bundle, profile, precision, answers)
+            except SsaFastError as error:  # the others may serve
+                dropped[precision] = str(error)
+    return built, dropped
 
 
 def _build(bundle: Bundle, profile: Profile, precision: str, answers: Sequence[Answer]) -> _Built:
