@@ -18,7 +18,7 @@ from ssa_fast.cli.options import PATH
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable, ConfigError
 from ssa_fast.model.bundle import Bundle, read_bundle
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
 from ssa_fast.volume.phantom import write_phantoms
 
@@ -128,7 +128,7 @@ def command(
             path = Path(folder, "checkpoint.onnx")
             _export_checkpoint(Path(wish.source), path, case_paths[0] if case_paths else None, (scores, words, weights))
         else:
-            path = Path(wish.source) if wish.source.endswith(".onnx") else shipped_bundle(wish.source)
+            path = bundle_path(wish.source)
         bundle = read_bundle(path)
     with _cases(case_paths) as cases:
         if wish.backend == "ort":

@@ -18,7 +18,7 @@ from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.model.parity import Limits, Parity
-from ssa_fast.pretrained import shipped_bundle, shipped_bundles
+from ssa_fast.pretrained import bundle_path, shipped_bundle, shipped_bundles
 from ssa_fast.volume.case import find_cases
 
 __all__ = ["command"]
@@ -80,7 +80,7 @@ def _opened(path: Path, candidate: str, backend: str, reference: str | None) -> 
 
 
 def _named(name: str) -> Bundle:
-    return read_bundle(Path(name) if name.endswith(".onnx") else shipped_bundle(name))
+    return read_bundle(bundle_path(name))
 
 
 def _by_parent(bundle: Bundle) -> Bundle:

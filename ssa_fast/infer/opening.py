@@ -14,7 +14,7 @@ from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.segmenter import Segmentation, Segmenter
 from ssa_fast.model.bundle import read_bundle
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
 
 __all__ = ["Opened", "open_network", "open_segmenter", "segment"]
@@ -50,7 +50,7 @@ def open_network(
             )
         facts = {"bundle_sha256": manifest.bundle_sha256, "engine_sha256": manifest.engine_sha256}
         return Opened(backend=open_engine(path, is_unproven_allowed=is_unproven_allowed), facts=facts)
-    loaded = read_bundle(path if path.suffix == ".onnx" else shipped_bundle(str(bundle)))
+    loaded = read_bundle(bundle_path(str(bundle)))
     if backend != "auto":
         return Opened(backend=open_backend(backend, loaded, precision), facts={"bundle_sha256": loaded.sha256})
     chosen, reason = choose_backend()

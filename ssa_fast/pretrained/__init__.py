@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssa_fast.errors import BundleError
 
-__all__ = ["shipped_bundle", "shipped_bundles"]
+__all__ = ["bundle_path", "shipped_bundle", "shipped_bundles"]
 
 _FOLDER = Path(__file__).parent
 
@@ -14,6 +14,11 @@ _FOLDER = Path(__file__).parent
 def shipped_bundles() -> tuple[str, ...]:
     """Names of the bundles in this installation."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.onnx")))
+
+
+def bundle_path(name: str) -> Path:
+    """The file that a user means: a path that ends in .onnx, or a shipped bundle's name. Raises BundleError."""
+    return Path(name) if name.endswith(".onnx") else shipped_bundle(name)
 
 
 def shipped_bundle(name: str) -> Path:
