@@ -22,6 +22,7 @@ __all__ = [
     "layers",
     "live_values",
     "parameter_count",
+    "receptive_field",
 ]
 
 PREPROCESSING = "RAS, 1 mm, cropped to the brain (any modality != 0), z-score a modality over its non-zero voxels"
@@ -150,6 +151,30 @@ def gflop(config: UNetConfig, shape: Sequence[int]) -> float:
     voxels = math.prod(shape)
     work = sum(2 * layer.inputs * layer.outputs * layer.taps * voxels / layer.scale**3 for layer in layers(config))
     return work / 1e9
+
+
+def receptive_field(config: UNetConfig) -> int:
+    """Voxels of the input along an axis, at most, that an output voxel is computed from; a norm's statistics left out.
+
+    204 for `reference`, 202 for `lite`.
+    """
+    return max(_seen(config, place) for place in range(config.divisor))
+
+
+def _seen(config: UNetConfig, place: int) -> int:
+    """How many voxels the output at `place` is computed from: the way back through the network, as an interval."""
+    low, high = place, place
+    if config.stem == "half":
+        low, high = (low - 1) // 2, (high + 1) // 2  # the full resolution's convolution, and up to it
+    bottom = len(config.channels) - 1
+    for _ in range(bottom):
+        low, high = (low - 2) // 2, (high + 2) // 2  # two convolutions, and up to them
+    for _ in range(bottom):
+        low, high = 2 * (low - 2), 2 * (high + 2) + 1  # two convolutions, and the pooling before them
+    low, high = low - 2, high + 2
+    if config.stem == "half":
+        low, high = 2 * low - 1, 2 * high + 2
+    return high - low + 1
 
 
 def live_values(config: UNetConfig) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssa_fast.errors import BundleError, ConfigError
-from ssa_fast.model.spec import PRESETS, ModelSpec, UNetConfig, gflop, parameter_count
+from ssa_fast.model.spec import PRESETS, ModelSpec, UNetConfig, gflop, parameter_count, receptive_field
 from ssa_fast.model.unet import UNet
 
 configs = st.builds(
@@ -74,3 +76,20 @@ def test_a_spec_must_name_as_many_modalities_and_labels_as_its_network_has() -> 
 def test_a_network_needs_two_levels(channels: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="two levels"):
         UNetConfig(channels=channels)
+
+
+@pytest.mark.parametrize("stem", ["none", "half"])
+@pytest.mark.parametrize("channels", [(1, 1), (1, 2, 1)])
+def test_the_receptive_field_is_as_far_as_one_voxel_is_felt(
+    channels: tuple[int, ...], stem: Literal["none", "half"]
+) -> None:
+    config = UNetConfig(channels=channels, norm="none", stem=stem, modalities=1, classes=2)
+    network = UNet(config).eval()
+    length, felt = 16 * config.divisor, []
+    for place in range(length):
+        windows = torch.zeros(1, 1, length, config.divisor, config.divisor)
+        windows[0, 0, place] = torch.nan  # goes wherever a weight, or a maximum, takes it
+        with torch.no_grad():
+            felt.append(network(windows)[0, 0, :, 0, 0].isnan())
+    inside = slice(4 * config.divisor, 12 * config.divisor)  # whose fields lie within the volume
+    assert receptive_field(config) == int(torch.stack(felt)[:, inside].sum(0).max())
