@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ssa_fast.errors import BudgetError, CaseError, SsaFastError
+from ssa_fast.files import sha256
 from ssa_fast.infer.plan import Plan
-from ssa_fast.infer.record import RESULTS, append_result, input_hashes, is_done, record_of, result_path, write_record
+from ssa_fast.infer.record import RESULTS, input_hashes, is_done, record_of, result_path, settle
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
 from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
@@ -32,6 +35,8 @@ class Outcome:
     seconds: dict[str, float]  # a stage; reading and writing too
     path: Path | None = None
     segmentation: Segmentation | None = None  # None for a case that was kept, too
+    record: Mapping[str, Any] | None = None  # where there is a new label map: how it was made
+    fingerprint: str = ""  # of that label map's file
     error: SsaFastError | None = None
     is_kept: bool = False  # it was done before, and that still holds
     is_stale: bool = False  # the case failed, and a result of an earlier run is still in its place
@@ -43,7 +48,7 @@ class CohortRun:
 
     out: Path
     facts: Mapping[str, object]  # for each record, such as the bundle's fingerprint and what was asked for
-    results: str = RESULTS  # gets a line a case
+    results: str | None = RESULTS  # gets a line a case; None: whoever takes an outcome settles its record
     is_resumed: bool = False  # keep what is done and still holds
     reads_ahead: bool = True  # a case more in memory, so that the network need not wait
 
@@ -168,6 +173,8 @@ def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
         segmentation.save(path)
     _log.info("%s: wrote %s", outcome.name, path)
     record = record_of(segmentation, stages.seconds, one.hashes, run.facts)
-    append_result(run.out / run.results, record)
-    write_record(run.out, record)  # last: it is what makes a case done
-    return Outcome(name=outcome.name, seconds=stages.seconds, path=path, segmentation=segmentation)
+    fingerprint = sha256(path.read_bytes())
+    if run.results is not None:
+        settle(run.out, run.results, record, fingerprint)
+    seconds = stages.seconds
+    return dataclasses.replace(outcome, seconds=seconds, path=path, record=record, fingerprint=fingerprint)

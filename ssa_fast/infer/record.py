@@ -19,7 +19,7 @@ from ssa_fast.measure import machine_line
 from ssa_fast.volume.case import CaseFiles, same_grid
 from ssa_fast.volume.nifti import read_labels, read_volume
 
-__all__ = ["RESULTS", "append_result", "input_hashes", "is_done", "record_of", "record_path", "result_path"]
+__all__ = ["RESULTS", "input_hashes", "is_done", "record_of", "record_path", "result_path", "settle"]
 
 RESULTS = "results.jsonl"
 """The file that gets a line a case."""
@@ -50,7 +50,10 @@ def input_hashes(files: CaseFiles) -> dict[str, str]:
 def record_of(
     segmentation: Segmentation, seconds: Mapping[str, float], hashes: Mapping[str, str], facts: Mapping[str, object]
 ) -> dict[str, Any]:
-    """The record of a case, as plain values: `facts` are the run's, such as the bundle's fingerprint."""
+    """The record of a case, as plain values but without its label map's fingerprint.
+
+    `facts` are the run's, such as the bundle's fingerprint.
+    """
     return {
         "case": segmentation.name,
         "volumes_ml": segmentation.volumes_ml,
@@ -63,14 +66,16 @@ def record_of(
     }
 
 
-def write_record(out: Path, record: Mapping[str, Any]) -> None:
-    """Write a case's record beside its label map, with that file's fingerprint: it comes last, and vouches for both."""
-    name = str(record["case"])
-    fingerprint = sha256(result_path(out, name).read_bytes())
-    write_json(record_path(out, name), {**record, "output_sha256": fingerprint})
+def settle(out: Path, results: str, record: Mapping[str, Any], fingerprint: str) -> None:
+    """Make a case done: add its line to the file of results, then write its record beside its label map.
+
+    `fingerprint` is the label map's. The record comes last, and vouches for both.
+    """
+    _append_result(out / results, record)
+    write_json(record_path(out, str(record["case"])), {**record, "output_sha256": fingerprint})
 
 
-def append_result(path: Path, record: Mapping[str, Any]) -> None:
+def _append_result(path: Path, record: Mapping[str, Any]) -> None:
     """Add a record as one line of JSON, in one write: a stop leaves no half line but for a full disk."""
     line = (json.dumps(record) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
