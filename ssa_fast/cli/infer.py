@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -128,31 +129,35 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
             is_resumed=options.resume,
             reads_ahead=options.max_ram is None or options.max_ram >= _LITTLE_RAM,
         )
-        _run(found, segmenter, run, key)
+        try:
+            _take(segment_cohort(segmenter, found, run, _print_plan), len(found), run.out)
+        finally:
+            if segmenter.pace is not None:
+                _keep_pace(key, segmenter.pace)
 
 
-def _run(found: list[CaseFiles], segmenter: Segmenter, run: CohortRun, key: str) -> None:
-    """Segment the cases, say what became of each, and in the end raise CohortError if some failed."""
+def _take(
+    outcomes: Iterator[Outcome], count: int, out: Path, peak_bytes: Callable[[], int] = peak_memory_bytes
+) -> None:
+    """Say what became of each of `count` cases, and in the end raise CohortError if some failed."""
     seconds, kept, failed = [], 0, []
-    for place, outcome in enumerate(segment_cohort(segmenter, found, run, _print_plan), start=1):
-        _print_outcome(outcome, place, len(found))
+    for place, outcome in enumerate(outcomes, start=1):
+        _print_outcome(outcome, place, count)
         if outcome.error is not None:
             failed.append(outcome.name)
         elif outcome.is_kept:
             kept += 1
         else:  # the outcome itself, with its labels, is let go
             seconds.append(sum(outcome.seconds.values()))
-    if seconds and segmenter.pace is not None:
-        _keep_pace(key, segmenter.pace)
     if seconds:
         click.echo(
-            f"{len(seconds)} of {len(found)} cases in {run.out}: median {statistics.median(seconds):.2f} s a case, "
-            f"peak memory {peak_memory_bytes() / 1e9:.2f} GB"
+            f"{len(seconds)} of {count} cases in {out}: median {statistics.median(seconds):.2f} s a case, "
+            f"peak memory {peak_bytes() / 1e9:.2f} GB"
         )
     if kept:
-        click.echo(f"{kept} of {len(found)} cases were there already")
+        click.echo(f"{kept} of {count} cases were there already")
     if failed:
-        raise CohortError(f"{len(failed)} of {len(found)} cases failed: {', '.join(failed)} (each has its line above)")
+        raise CohortError(f"{len(failed)} of {count} cases failed: {', '.join(failed)} (each has its line above)")
 
 
 def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
@@ -231,12 +236,12 @@ def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
     head = f"[{place}/{count}] {outcome.name}"
     if outcome.is_kept:
         click.echo(f"{head}: there already")
-    elif outcome.segmentation is None:
+    elif outcome.record is None:
         message = str(outcome.error).removeprefix(f"case {outcome.name}: ")
         stale = " (what is in its place is of an earlier run)" if outcome.is_stale else ""
         click.echo(f"{head}: {message}{stale}", err=True)
     else:
         stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
-        volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.segmentation.volumes_ml.items())
+        volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.record["volumes_ml"].items())
         click.echo(f"{head}: {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
     sys.stdout.flush()
