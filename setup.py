@@ -70,6 +70,7 @@ setup(
         "export": ["onnx>=1.18", "onnxscript>=0.7"],
         "report": ["matplotlib>=3.9"],
         "watch": ["tensorboard>=2.20"],
+        "ray": ["ray>=2.60,<3"],
         "dev": [
             "hypothesis>=6.120",
             "import-linter>=2.12",

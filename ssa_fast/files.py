@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -42,9 +43,12 @@ def os_errors_of(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what a `write_whole` that was killed has left in a folder that nobody else writes to."""
-    for partial in folder.glob(".*.partial"):
+def remove_partials(folder: Path, of: str = "") -> None:
+    """Remove what a `write_whole` that was killed has left of the file `of`, or of any in the folder.
+
+    Nobody else may be writing to what is removed.
+    """
+    for partial in folder.glob(f".{glob.escape(of)}*.partial"):
         partial.unlink(missing_ok=True)
 
 

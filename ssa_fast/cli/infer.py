@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from ssa_fast.backends import BACKENDS, Backend, Choice
+from ssa_fast.backends.manifest import is_engine
 from ssa_fast.cli.cache import cache_folder
 from ssa_fast.cli.options import FOLDER, bytes_of, cases_argument, chosen_cases, modality_options
 from ssa_fast.config import to_mapping
@@ -50,6 +52,8 @@ class _Options:
     force: bool
     resample: Literal["auto", "never"]
     resume: bool
+    ray: str | None
+    ray_threads: int | None
     share: str | None
     plan_only: bool
     as_json: bool
@@ -90,6 +94,14 @@ class _Options:
     help="Bring voxels of other sizes to 1 mm, and the labels back; never: refuse them.",
 )
 @click.option("--resume", is_flag=True, help="Keep results that are whole and were made of the same, do the others.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Over a Ray cluster: auto or HOST:PORT to join one; without, on this machine alone.",
+)
+@click.option("--ray-threads", type=click.IntRange(min=1), help="Of each worker of --ray.  [default: 4]")
 @click.option("--shard", "share", metavar="N/ALL", help="Do only the N-th share of the cases, such as 2/8.")
 @click.option("--plan-only", is_flag=True, help="Say what would be done with each case, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --plan-only: a line of JSON a case.")
@@ -112,11 +124,15 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
         found, results = shard(found, part, parts), f"results-{part}-of-{parts}.jsonl"
     if options.as_json and not options.plan_only:
         raise ConfigError("--json goes with --plan-only; a run writes OUT/CASE.json and OUT/results.jsonl")
+    if options.ray_threads is not None and options.ray is None:
+        raise ConfigError("--ray-threads goes with --ray")
+    if options.ray is not None:
+        _run_on_ray(found, options, results)
+        return
     opened, facts = _opened(options)
     with closing(opened):
         key = f"{str(facts['bundle_sha256'])[:16]} by {opened.device}"
-        intake = Intake(is_forced=options.force, resample=options.resample)
-        segmenter = Segmenter(opened, _wish(options, opened), _known_pace(key), intake)
+        segmenter = Segmenter(opened, _wish(options, opened), _known_pace(key), _intake(options))
         if options.plan_only:
             _print_plans(found, segmenter, as_json=options.as_json)
             return
@@ -134,6 +150,35 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
         finally:
             if segmenter.pace is not None:
                 _keep_pace(key, segmenter.pace)
+
+
+def _run_on_ray(found: list[CaseFiles], options: _Options, results: str) -> None:
+    """As `command`, over a cluster."""
+    from ssa_fast.cli.infer_on_ray import RayWish, crew_of, ready_printer
+
+    if options.plan_only:
+        raise ConfigError("--plan-only needs no cluster: leave --ray away")
+    wish = RayWish(address=options.ray or "", threads=options.ray_threads, worker_bytes=options.max_ram)
+    options.out.mkdir(parents=True, exist_ok=True)
+    run = CohortRun(out=options.out, facts={}, results=results, is_resumed=options.resume)
+    open_network = functools.partial(_segmenter_within, _anywhere(options))
+    with (
+        crew_of(wish, open_network, run) as crew,
+        closing(crew.segment(found, ready_printer(), _print_plan)) as outcomes,
+    ):
+        _take(outcomes, len(found), options.out, lambda: crew.peak_bytes)
+
+
+def _anywhere(options: _Options) -> _Options:
+    """The same options where the working folder is another."""
+    is_path = options.bundle.endswith(".onnx") or is_engine(Path(options.bundle))
+    return replace(options, bundle=str(Path(options.bundle).absolute())) if is_path else options
+
+
+def _segmenter_within(options: _Options, share_bytes: int) -> tuple[Segmenter, Mapping[str, object]]:
+    """In a worker: its segmenter, which may take so much of its machine's memory, and the facts for its records."""
+    opened, facts = _opened(options)
+    return Segmenter(opened, _wish(options, opened, share_bytes), intake=_intake(options)), facts
 
 
 def _take(
@@ -179,9 +224,13 @@ def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
     return opened.backend, {**facts, **opened.facts}
 
 
-def _wish(options: _Options, backend: Backend) -> Wish:
+def _intake(options: _Options) -> Intake:
+    return Intake(is_forced=options.force, resample=options.resample)
+
+
+def _wish(options: _Options, backend: Backend, share_bytes: int | None = None) -> Wish:
     """What is asked of each plan: the process's memory bounds a network on the processor alone."""
-    budgets = [options.max_memory, options.max_ram if backend.footprint.is_host else None]
+    budgets = [options.max_memory, *([options.max_ram, share_bytes] if backend.footprint.is_host else [])]
     return Wish(
         budget_bytes=min((budget for budget in budgets if budget is not None), default=None),
         window=options.window,

@@ -1,10 +1,19 @@
-"""A backend without a network, whose right answer is known."""
+"""A backend without a network, whose right answer is known, and workers with it that may die."""
 
 from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from ssa_fast.backends.base import Device, Footprint, check_windows
+from ssa_fast.errors import BackendUnavailable
+from ssa_fast.infer.intake import Intake
+from ssa_fast.infer.plan import Plan
+from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray
 from tests.networks import tiny_config
@@ -31,3 +40,47 @@ class BrightnessBackend:
 
     def close(self) -> None:
         pass
+
+
+def open_brightness(share_bytes: int) -> tuple[Segmenter, dict[str, object]]:
+    """What a worker opens, in a process of its own."""
+    facts = {"bundle_sha256": "abc", "computed_by": "numpy", "share_bytes": share_bytes}
+    return Segmenter(BrightnessBackend(), intake=Intake()), facts
+
+
+def open_mortal(folder: Path, case: str, deaths: int, share_bytes: int) -> tuple[Segmenter, dict[str, object]]:
+    """As `open_brightness`, but so many of the workers that are handed `case` are killed while they write its result.
+
+    Each leaves a file `death-PID` in `folder`.
+    """
+    return MortalSegmenter(folder, case, deaths), open_brightness(share_bytes)[1]
+
+
+def open_nothing(share_bytes: int) -> tuple[Segmenter, dict[str, object]]:
+    """A worker without the library."""
+    raise BackendUnavailable("backend 'ort' needs 'onnxruntime'")
+
+
+def open_death(folder: Path, share_bytes: int) -> tuple[Segmenter, dict[str, object]]:
+    """A worker that is killed before it is ready."""
+    _die(folder)
+    raise AssertionError
+
+
+class MortalSegmenter(Segmenter):
+    def __init__(self, folder: Path, case: str, deaths: int) -> None:
+        super().__init__(BrightnessBackend(), intake=Intake())
+        self._folder, self._case, self._deaths = folder, case, deaths
+
+    def segment_prepared(
+        self, prepared: Prepared, on_plan: Callable[[Plan], None] | None = None, other_bytes: int = 0
+    ) -> Segmentation:
+        if prepared.case.name == self._case and len(list(self._folder.glob("death-*"))) < self._deaths:
+            (self._folder / "out" / f".{self._case}.nii.gz.{os.getpid()}.partial").write_bytes(b"half")
+            _die(self._folder)
+        return super().segment_prepared(prepared, on_plan, other_bytes)
+
+
+def _die(folder: Path) -> None:
+    (folder / f"death-{os.getpid()}").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
