@@ -196,7 +196,7 @@ class Crew:
                 ) from error
             self._deaths[hand.place] += 1
             if self._deaths[hand.place] == _TRIES:
-                _log.warning("machine %s: %d workers died as they opened the network: one fewer", machine, _TRIES)
+                _log.warning("machine %s: %d workers died before they were ready: one fewer", machine, _TRIES)
                 return
         else:
             self._sweep(files)

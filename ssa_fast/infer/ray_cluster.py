@@ -8,8 +8,10 @@ import socket
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,28 +77,35 @@ def places_of(nodes: Sequence[Mapping[str, Any]], threads: int, memory_bytes: in
 
     Raises ConfigError if no machine has a processor to give.
     """
-    places = []
-    for node in nodes:
-        resources = node["Resources"]
-        cpus, memory = int(resources.get("CPU", 0)), int(resources.get("memory", 0))
-        if cpus < 1 or memory < 1:
-            continue
-        own_threads = min(threads, cpus)
-        workers = max(1, min(cpus // own_threads, memory // memory_bytes))
-        places += [
-            Place(
-                machine=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
-                node=node["NodeID"],
-                number=number,
-                workers=workers,
-                threads=own_threads,
-                memory_bytes=memory // workers,
-            )
-            for number in range(workers)
-        ]
-    if not places:
+    rooms = [room for node in nodes if (room := _room(node, threads, memory_bytes)) is not None]
+    if not rooms:
         raise ConfigError(f"none of the cluster's {len(nodes)} machines has a processor to give: see 'ray status'")
-    return sorted(places, key=lambda place: (place.number, place.node))
+    machine_workers: Counter[str] = Counter()
+    for room in rooms:
+        machine_workers[room.machine] += room.workers
+    taken: Counter[str] = Counter()  # cores, by machine: a cluster may have more than one node there
+    places = []
+    for number in range(max(room.workers for room in rooms)):
+        for room in rooms:
+            if number < room.workers:
+                machine = room.machine
+                places.append(replace(room, workers=machine_workers[machine], first_core=taken[machine]))
+                taken[machine] += room.threads
+    return places
+
+
+def _room(node: Mapping[str, Any], threads: int, memory_bytes: int) -> Place | None:
+    """The first of the workers that a node has room for, which are counted in it; None if it has nothing to give."""
+    resources = node["Resources"]
+    cpus, memory = int(resources.get("CPU", 0)), int(resources.get("memory", 0))
+    if cpus < 1 or memory < 1:
+        return None
+    own_threads = min(threads, cpus)
+    workers = max(1, min(cpus // own_threads, memory // memory_bytes))
+    machine = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    return Place(
+        machine=machine, node=node["NodeID"], workers=workers, threads=own_threads, memory_bytes=memory // workers
+    )
 
 
 def _short_folder() -> tempfile.TemporaryDirectory[str]:
@@ -111,8 +120,13 @@ def _join(address: str, local: Mapping[str, Any]) -> None:
             _knock(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError, exceptions.RayError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"--ray {address}: this machine cannot join or start it: {first}") from error
+        reason = _line(error, 0) if error.__cause__ is None else f"{_line(error, 0)}: {_line(error.__cause__, -1)}"
+        raise ConfigError(f"--ray {address}: this machine cannot join or start it: {reason}") from error
+
+
+def _line(error: BaseException, number: int) -> str:
+    """One of the lines that Ray says: the first sums up, the last is the reason."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[number].strip()
 
 
 def _knock(address: str) -> None:

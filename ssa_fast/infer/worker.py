@@ -47,9 +47,9 @@ class Place:
 
     machine: str  # in words
     node: str  # the cluster's name for it
-    number: int = 0  # of the worker, among those of its machine
     workers: int = 1  # of this run, on that machine
     threads: int
+    first_core: int = 0  # of the machine's, that is this worker's
     memory_bytes: int
 
 
@@ -145,8 +145,7 @@ def _keep_to_own_cores(place: Place) -> None:
     """Bind this thread, and those that it will start, to the worker's share of the machine's cores."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        first = place.number * place.threads
-        os.sched_setaffinity(0, {cores[(first + step) % len(cores)] for step in range(place.threads)})
+        os.sched_setaffinity(0, {cores[(place.first_core + step) % len(cores)] for step in range(place.threads)})
 
 
 def _check_device(segmenter: Segmenter, place: Place) -> None:

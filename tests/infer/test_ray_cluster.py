@@ -14,11 +14,11 @@ pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'
 from ssa_fast.infer.ray_cluster import connected, places_of
 
 
-def _node(name: str, cpus: float, memory: float) -> dict[str, Any]:
+def _node(name: str, cpus: float, memory: float, machine: str = "") -> dict[str, Any]:
     resources = {"CPU": cpus, "memory": memory, "object_store_memory": 1e8}
     return {
         "NodeID": name,
-        "NodeManagerHostname": name,
+        "NodeManagerHostname": machine or name,
         "NodeManagerAddress": "10.0.0.1",
         "Resources": {key: value for key, value in resources.items() if value},
     }
@@ -27,18 +27,27 @@ def _node(name: str, cpus: float, memory: float) -> dict[str, Any]:
 def test_processors_and_memory_bound_the_workers_of_a_machine_and_machines_take_turns() -> None:
     nodes = [_node("a", 9, 64e9), _node("b", 64, 7e9), _node("c", 2, 1e9), _node("head", 0, 8e9)]
     places = places_of(nodes, threads=4, memory_bytes=2_000_000_000)
-    assert [(place.node, place.number, place.workers, place.threads) for place in places] == [
-        ("a", 0, 2, 4),
-        ("b", 0, 3, 4),
-        ("c", 0, 1, 2),
-        ("a", 1, 2, 4),
-        ("b", 1, 3, 4),
-        ("b", 2, 3, 4),
+    assert [(place.node, place.workers, place.threads, place.first_core) for place in places] == [
+        ("a", 2, 4, 0),
+        ("b", 3, 4, 0),
+        ("c", 1, 2, 0),
+        ("a", 2, 4, 4),
+        ("b", 3, 4, 4),
+        ("b", 3, 4, 8),
     ]
     assert places[0].machine == "a (10.0.0.1)"
     for place in places:
         memory = {"a": 64e9, "b": 7e9, "c": 1e9}[place.node]
         assert place.memory_bytes == memory // place.workers
+
+
+def test_two_nodes_of_one_machine_share_its_cores() -> None:
+    places = places_of([_node("a", 4, 9e9, "box"), _node("b", 3, 9e9, "box")], threads=2, memory_bytes=10**9)
+    assert [(place.node, place.workers, place.first_core) for place in places] == [
+        ("a", 3, 0),
+        ("b", 3, 2),
+        ("a", 3, 4),
+    ]
 
 
 def test_a_cluster_without_a_processor_to_give_is_refused() -> None:

@@ -118,7 +118,7 @@ def test_a_library_that_is_missing_is_an_answer(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no thread to cores")
 def test_workers_of_a_machine_have_cores_of_their_own(tmp_path: Path) -> None:
     def cores(number: int) -> set[int]:
-        place = dataclasses.replace(PLACE, number=number, workers=2)
+        place = dataclasses.replace(PLACE, first_core=number, workers=2)
         with ThreadPoolExecutor(1) as thread:
             thread.submit(Worker(_work(tmp_path), place).open).result()
             return thread.submit(os.sched_getaffinity, 0).result()
