@@ -86,18 +86,21 @@ def test_a_run_over_ray_gives_the_labels_of_a_plain_one(cases: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find what was left behind")
-def test_an_interrupted_run_leaves_whole_files_and_no_process(cases: Path) -> None:
-    for number in range(3, 30):
-        write_case(cases, f"Case-{number}", seed=number)
+@pytest.mark.parametrize(("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "")])
+def test_a_stopped_run_leaves_whole_files_and_no_process(
+    number: signal.Signals, code: int, words: str, cases: Path
+) -> None:
+    for seed in range(3, 30):
+        write_case(cases, f"Case-{seed}", seed=seed)
     out, mark = cases.parent / "out", secrets.token_hex(16)
     process = _begun(cases, out, mark)
     assert process.stdout is not None
     first = next((line for line in process.stdout if line.startswith("[1/30]")), "")
     assert first, process.communicate()
     assert len(_marked_processes(mark)) > 3
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)  # Ctrl-C is for all
     _, errors = process.communicate()
-    assert (process.returncode, errors.strip()) == (130, "interrupted")
+    assert (process.returncode, errors.strip()) == (code, words)
     assert _marked_processes(mark) == []
     assert not list(out.glob(".*"))
     lines = [json.loads(line)["case"] for line in (out / "results.jsonl").read_text().splitlines()]
