@@ -56,7 +56,7 @@ clean:
 
 # An environment is made whole or not at all: its stamp comes last, and --clear takes the old one away.
 $(DEMO)/stamp: EXTRAS := cpu,report
-$(DEV)/stamp: EXTRAS := cpu,openvino,trt-rtx,torch,export,report,watch,ray,dev
+$(DEV)/stamp: EXTRAS := cpu,openvino,trt-rtx,torch,export,evaluate,report,watch,ray,dev
 $(DEMO)/stamp $(DEV)/stamp: setup.py constraints.txt
 	@command -v $(PYTHON) >/dev/null \
 		|| { echo "no '$(PYTHON)' here: name a Python of 3.10 or newer, as in: make PYTHON=python3.11" >&2; exit 1; }

@@ -68,6 +68,7 @@ setup(
         # torch 2.9: slow, hungry 3D convolutions under AMP; nvidia-ml-py: 0.3 MB that need nothing and tell of the GPU
         "torch": ["torch>=2.10", "safetensors>=0.4.5", "nvidia-ml-py>=12"],
         "export": ["onnx>=1.18", "onnxscript>=0.7"],
+        "evaluate": ["connected-components-3d>=3.12", "scipy>=1.11"],  # surfaces and lesions; voxels need neither
         "report": ["matplotlib>=3.9"],
         "watch": ["tensorboard>=2.20"],
         "ray": ["ray>=2.60,<3"],
