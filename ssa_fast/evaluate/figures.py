@@ -141,8 +141,8 @@ def _table(name: str, reference: Volume | None, predicted: Volume) -> str:
         scores = score_volumes(name, reference, predicted)
         rows = {
             "Dice": [f"{scores.value('dice', region):.3f}" for region in REGIONS],
-            "reference, ml": [f"{scores.reference_ml(region):.1f}" for region in REGIONS],
-            "predicted, ml": [f"{scores.predicted_ml(region):.1f}" for region in REGIONS],
+            "reference, ml": [f"{scores.value('reference_ml', region):.1f}" for region in REGIONS],
+            "predicted, ml": [f"{scores.value('predicted_ml', region):.1f}" for region in REGIONS],
         }
     lines = {"whole volume": list(REGIONS), **rows}
     return "\n".join(f"{head:13}" + "".join(f"{cell:>8}" for cell in cells) for head, cells in lines.items())

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import SEGMENTATION_WORDS
-from ssa_fast.metrics.overlap import Overlap, overlaps
+from ssa_fast.metrics.overlap import confusion
+from ssa_fast.metrics.profiles import OVERLAP, Profile, Scores, score
 from ssa_fast.volume.case import CaseFiles, errors_of_case, same_grid
+from ssa_fast.volume.geometry import spacing_mm
 from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, without_suffix
 
 __all__ = [
-    "MEASURES",
     "CaseScores",
     "Evaluation",
     "find_predictions",
@@ -28,40 +30,30 @@ __all__ = [
     "voxel_ml",
 ]
 
-MEASURES = ("dice", "precision", "recall")
-"""Properties of `Overlap` that are reported."""
-
 _SEGMENTATION_ENDING = re.compile(rf"[-_. ](?:{'|'.join(SEGMENTATION_WORDS)})$", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseScores:
-    """One prediction against its reference: the overlap of every target in `overlap.TARGETS`."""
+    """One prediction against its reference."""
 
     name: str
     reference: Path
     prediction: Path
-    voxel_ml: float
-    overlaps: Mapping[str, Overlap]
+    confusion: npt.NDArray[np.int64]  # (4, 4) voxels: row the reference's label, column the prediction's
+    scores: Scores
 
     def value(self, measure: str, target: str) -> float:
-        """A measure of `MEASURES` for a target of `overlap.TARGETS`, 0 to 1."""
-        return float(getattr(self.overlaps[target], measure))
-
-    def reference_ml(self, target: str) -> float:
-        """Volume of the target in the reference, in millilitres."""
-        return self.overlaps[target].reference * self.voxel_ml
-
-    def predicted_ml(self, target: str) -> float:
-        """Volume of the target in the prediction, in millilitres."""
-        return self.overlaps[target].predicted * self.voxel_ml
+        """A measure of a target, both of the profile that was asked for."""
+        return self.scores[target][measure]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The scores of many cases. The statistics are over the cases scored: look at `failures` before quoting them."""
 
+    profile: Profile
     cases: tuple[CaseScores, ...]
     failures: Mapping[str, str]  # case -> why it could not be scored, one line
     unmatched: tuple[Path, ...]  # predictions that belong to no case given
@@ -101,19 +93,20 @@ def find_predictions(folder: Path) -> dict[str, tuple[Path, ...]]:
     return found
 
 
-def score_cases(predictions: Path, cases: Sequence[CaseFiles]) -> Evaluation:
-    """Every case scored against its prediction in the folder `predictions`.
+def score_cases(predictions: Path, cases: Sequence[CaseFiles], profile: Profile = OVERLAP) -> Evaluation:
+    """Every case scored against its prediction in the folder `predictions`, by the profile's measures.
 
     A case that cannot be scored does not stop the others: it stands in `failures`, and the caller must
     say so. A prediction without a case stands in `unmatched` and is logged as a warning.
-    Raises CaseError like `find_predictions`.
+    Raises CaseError like `find_predictions`, BackendUnavailable if the profile needs an extra that is missing.
     """
     found = find_predictions(predictions)
     scored: list[CaseScores] = []
     failures: dict[str, str] = {}
     for files in cases:
         try:
-            scored.append(score_case(files, _one(files.name, found.get(files.name, ()), predictions)))
+            prediction = _one(files.name, found.get(files.name, ()), predictions)
+            scored.append(score_case(files, prediction, profile))
         except CaseError as error:
             failures[files.name] = str(error)
     known = {files.name for files in cases}
@@ -123,30 +116,31 @@ def score_cases(predictions: Path, cases: Sequence[CaseFiles]) -> Evaluation:
             "%s: %d of its predictions have no case among those given and are not scored, such as %s",
             *(predictions, len(unmatched), unmatched[0].name),
         )
-    return Evaluation(cases=tuple(scored), failures=failures, unmatched=unmatched)
+    return Evaluation(profile=profile, cases=tuple(scored), failures=failures, unmatched=unmatched)
 
 
-def score_case(files: CaseFiles, prediction: Path) -> CaseScores:
+def score_case(files: CaseFiles, prediction: Path, profile: Profile = OVERLAP) -> CaseScores:
     """The scores of the label map in `prediction` against the case's reference; its images are not read.
 
     Raises CaseError if the case has no reference, a file cannot be read, or the two are on different grids.
     """
     with errors_of_case(files.name):
-        return score_volumes(files.name, read_labels(files.one("seg")), read_labels(prediction))
+        return score_volumes(files.name, read_labels(files.one("seg")), read_labels(prediction), profile)
 
 
-def score_volumes(name: str, reference: Volume, prediction: Volume) -> CaseScores:
+def score_volumes(name: str, reference: Volume, prediction: Volume, profile: Profile = OVERLAP) -> CaseScores:
     """The scores of one label volume against another, both in the axes of their files.
 
     Raises CaseError if they are on different grids.
     """
     same_grid(prediction, reference)
+    labels, predicted = (np.asarray(volume.array, dtype=np.uint8) for volume in (reference, prediction))
     return CaseScores(
         name=name,
         reference=reference.path,
         prediction=prediction.path,
-        voxel_ml=voxel_ml(reference),
-        overlaps=overlaps(np.asarray(reference.array, dtype=np.uint8), np.asarray(prediction.array, dtype=np.uint8)),
+        confusion=confusion(labels, predicted),
+        scores=score(labels, predicted, spacing_mm(reference.affine), profile),
     )
 
 

@@ -23,11 +23,12 @@ TARGETS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Voxels of one target: in both segmentations, and in all of each."""
+    """Voxels of one target: in both segmentations, in all of each, and in neither."""
 
     both: int
     reference: int
     predicted: int
+    neither: int
 
     @property
     def dice(self) -> float:
@@ -47,6 +48,22 @@ class Overlap:
     def recall(self) -> float:
         """Share of the reference voxels that were found: 1 if both are empty, 0 if one is."""
         return self._share(self.reference)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall: of voxels that is Dice, by another name."""
+        return self.dice
+
+    @property
+    def iou(self) -> float:
+        """Voxels in both of those in either: 1 if both are empty, 0 if one is. Source: Jaccard 1912."""
+        return self._share(self.reference + self.predicted - self.both)
+
+    @property
+    def specificity(self) -> float:
+        """Share of the voxels outside the reference that were left out; 0 if there are none, as BraTS has it."""
+        outside = self.neither + self.predicted - self.both
+        return self.neither / outside if outside else 0.0
 
     def _share(self, whole: int) -> float:
         if not self.reference and not self.predicted:
@@ -80,8 +97,10 @@ def overlaps(reference: LabelArray, predicted: LabelArray) -> dict[str, Overlap]
 def overlap_of(counts: npt.NDArray[np.int64], labels: Sequence[int]) -> Overlap:
     """The overlap of one target, the union of `labels`, from the counts of `confusion`."""
     inside = np.array(labels)
+    both, reference, predicted = counts[np.ix_(inside, inside)].sum(), counts[inside].sum(), counts[:, inside].sum()
     return Overlap(
-        both=int(counts[np.ix_(inside, inside)].sum()),
-        reference=int(counts[inside].sum()),
-        predicted=int(counts[:, inside].sum()),
+        both=int(both),
+        reference=int(reference),
+        predicted=int(predicted),
+        neither=int(counts.sum() - reference - predicted + both),
     )

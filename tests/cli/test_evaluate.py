@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,8 @@ from click.testing import CliRunner, Result
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ssa-fast[report]'")
 
 from ssa_fast.cli.evaluate import command
-from ssa_fast.errors import CohortError
+from ssa_fast.errors import BackendUnavailable, CohortError
+from ssa_fast.metrics.profiles import PROFILES
 from tests.cases import tumor_labels, write_case, write_nifti
 
 ONE, TWO, THREE = (f"BraTS-SSA-7000{number}-000" for number in (1, 2, 3))
@@ -25,9 +30,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _run(folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(command, [str(folder / "predictions"), str(folder / "cases"), *options])
+
+
 def _evaluate(folder: Path) -> Result:
-    figures = ("--figures", str(folder / "figures"))
-    return CliRunner().invoke(command, [str(folder / "predictions"), str(folder / "cases"), *figures])
+    return _run(folder, "--figures", str(folder / "figures"))
 
 
 def _drawn(folder: Path) -> list[str]:
@@ -54,3 +62,29 @@ def test_cases_that_cannot_be_scored_and_cases_that_cannot_be_drawn_are_told_apa
     assert str(done.exception) == (
         f"1 of 3 cases could not be scored: {ONE}; 1 of 3 cases could not be drawn: {THREE} (each has its line above)"
     )
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_metrics_by_name_go_to_the_screen_to_json_and_to_csv(folder: Path, profile: str) -> None:
+    for library in ("scipy", "cc3d"):
+        pytest.importorskip(library, reason="needs scipy and connected-components-3d: pip install 'ssa-fast[evaluate]'")
+    record, table = folder / "scores.json", folder / "scores.csv"
+    done = _run(folder, "--metrics", profile, "--json", str(record), "--csv", str(table))
+    assert done.exit_code == 0, done.output
+    assert PROFILES[profile].rule.splitlines()[0] in done.stdout
+    kept = json.loads(record.read_text())
+    assert kept["metrics"] == profile
+    lines = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert len(lines) == 3 * len(PROFILES[profile].targets)
+    for line in lines:
+        values = kept["cases"][line["case"]]["scores"][line["target"]]
+        assert {name: float(value) for name, value in line.items() if name not in ("case", "target")} == values
+
+
+def test_metrics_without_the_extra_are_one_line_that_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("scipy.spatial", "cc3d"):
+        monkeypatch.setitem(sys.modules, library, None)
+    done = _run(folder, "--metrics", "brats2023")
+    assert isinstance(done.exception, BackendUnavailable)
+    assert "pip install 'ssa-fast[evaluate]'" in str(done.exception)
+    assert _run(folder).exit_code == 0  # voxels need no extra

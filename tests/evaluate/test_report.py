@@ -1,30 +1,59 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ssa_fast.evaluate.report import to_json, to_text
-from ssa_fast.evaluate.scores import MEASURES, CaseScores, Evaluation
+from ssa_fast.evaluate.report import to_csv, to_json, to_text
+from ssa_fast.evaluate.scores import CaseScores, Evaluation
 from ssa_fast.metrics.overlap import TARGETS, Overlap
+from ssa_fast.metrics.profiles import MEASURES, OVERLAP, PROFILES, Profile
+
+
+def values(overlap: Overlap) -> dict[str, float]:
+    return {
+        **{name: getattr(overlap, name) for name in ("dice", "precision", "recall")},
+        "reference_ml": overlap.reference / 1000,
+        "predicted_ml": overlap.predicted / 1000,
+    }
 
 
 def scores(name: str, both: int, reference: int, predicted: int) -> CaseScores:
-    overlap = Overlap(both=both, reference=reference, predicted=predicted)
+    overlap = Overlap(both=both, reference=reference, predicted=predicted, neither=10)
+    empty = Overlap(both=0, reference=0, predicted=0, neither=10)
     return CaseScores(
         name=name,
         reference=Path("cases") / name / f"{name}-seg.nii.gz",
         prediction=Path("predictions") / f"{name}.nii.gz",
-        voxel_ml=0.001,
-        overlaps={**dict.fromkeys(TARGETS, overlap), "ED": Overlap(both=0, reference=0, predicted=0)},
+        confusion=np.arange(16).reshape(4, 4),
+        scores={**dict.fromkeys(TARGETS, values(overlap)), "ED": values(empty)},
     )
+
+
+def in_profile(profile: Profile, **numbers: float) -> Evaluation:
+    """Three cases whose every measure of every target is the same number."""
+    cases = [
+        CaseScores(
+            name=name,
+            reference=Path("r.nii.gz"),
+            prediction=Path("p.nii.gz"),
+            confusion=np.zeros((4, 4), dtype=np.int64),
+            scores={target: dict.fromkeys(profile.measures, number) for target in profile.targets},
+        )
+        for name, number in numbers.items()
+    ]
+    return Evaluation(profile=profile, cases=tuple(cases), failures={}, unmatched=())
 
 
 @pytest.fixture
 def evaluation() -> Evaluation:
     """Dice 0.8, 0.5 and 0 for every target but ED, which is empty on both sides."""
     return Evaluation(
+        profile=OVERLAP,
         cases=(
             scores("BraTS-SSA-00001-000", 4000, 6000, 4000),
             scores("BraTS-SSA-00002-000", 500, 1000, 1000),
@@ -69,7 +98,9 @@ def test_no_table_line_of_brats_names_is_wider_than_120_columns(evaluation: Eval
 
 
 def test_columns_stay_aligned_under_a_long_name(evaluation: Evaluation) -> None:
-    longer = Evaluation(cases=(*evaluation.cases, scores("a" * 40, 1, 1, 1)), failures={}, unmatched=())
+    longer = Evaluation(
+        profile=OVERLAP, cases=(*evaluation.cases, scores("a" * 40, 1, 1, 1)), failures={}, unmatched=()
+    )
     table = to_text(longer).splitlines()[1:9]
     assert {len(line) for line in table} == {len(table[0])}
 
@@ -83,9 +114,10 @@ def test_json_holds_every_number_and_survives_a_round_trip(evaluation: Evaluatio
         assert kept["prediction"] == f"{case.name}.nii.gz"
         assert kept["reference"] == f"{case.name}-seg.nii.gz"
         for target in TARGETS:
-            assert all(kept["scores"][target][measure] == case.value(measure, target) for measure in MEASURES)
-            assert kept["scores"][target]["reference_ml"] == case.reference_ml(target)
-            assert kept["scores"][target]["predicted_ml"] == case.predicted_ml(target)
+            assert all(kept["scores"][target][name] == case.value(name, target) for name in OVERLAP.measures)
+        assert kept["confusion"] == np.arange(16).reshape(4, 4).tolist()
+    assert values["confusion"] == (3 * np.arange(16)).reshape(4, 4).tolist()
+    assert values["metrics"] == "overlap"
     assert values["mean"]["WT"]["recall"] == pytest.approx((4 / 6 + 1 / 2 + 0) / 3)
     assert values["median"]["WT"]["dice"] == 0.5
     assert values["failures"] == dict(evaluation.failures)
@@ -93,14 +125,55 @@ def test_json_holds_every_number_and_survives_a_round_trip(evaluation: Evaluatio
 
 
 def test_json_names_no_folder(evaluation: Evaluation) -> None:
-    without_messages = Evaluation(cases=evaluation.cases, failures={}, unmatched=evaluation.unmatched)
+    without_messages = Evaluation(profile=OVERLAP, cases=evaluation.cases, failures={}, unmatched=evaluation.unmatched)
     assert "predictions/" not in json.dumps(to_json(without_messages, "1.2.3"))
 
 
 def test_an_evaluation_of_nothing_says_so_and_has_no_mean() -> None:
-    nothing = Evaluation(cases=(), failures={"A": "case A: no prediction in p"}, unmatched=())
+    nothing = Evaluation(profile=OVERLAP, cases=(), failures={"A": "case A: no prediction in p"}, unmatched=())
     text = to_text(nothing)
     assert text.startswith("No case was scored.")
     assert "case A: no prediction in p" in text
     values = to_json(nothing, "1.2.3")
     assert values["mean"] == values["median"] == values["cases"] == {}
+
+
+def test_a_profile_s_tables_read_as_typed_here() -> None:
+    evaluation = in_profile(PROFILES["legacy"], A=0.5, BB=1.0, C=0.25)
+    head, tables = "  Dice   HD95    rec    spec", to_text(evaluation).split("\n\n")
+    for table, target in zip(tables, ("WT", "TC", "ET"), strict=True):
+        expected = f"""\
+{target}    {head}
+-----------------------------------
+A       0.500   0.50  0.500 0.50000
+BB      1.000   1.00  1.000 1.00000
+C       0.250   0.25  0.250 0.25000
+-----------------------------------
+mean    0.583   0.58  0.583 0.58333
+median  0.500   0.50  0.500 0.50000"""
+        assert table.removesuffix("\n" + PROFILES["legacy"].rule).splitlines()[1:] == expected.splitlines()[1:]
+        assert table.splitlines()[0].split() == [target, *head.split()]
+    assert tables[-1].endswith(PROFILES["legacy"].rule)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
+def test_no_line_of_a_profile_is_wider_than_120_columns(profile: Profile) -> None:
+    evaluation = in_profile(profile, **{"BraTS-SSA-00001-000": 0.5})
+    assert max(len(line) for line in to_text(evaluation).splitlines()) <= 120
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
+def test_the_csv_has_a_line_a_case_and_target_with_every_measure(profile: Profile) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(in_profile(profile, A=0.1, B=1 / 3)))))
+    assert [(line["case"], line["target"]) for line in lines] == [(case, t) for case in "AB" for t in profile.targets]
+    for line in lines:
+        assert [float(line[measure]) for measure in profile.measures] == [{"A": 0.1, "B": 1 / 3}[line["case"]]] * len(
+            profile.measures
+        )
+
+
+def test_a_mean_of_counts_keeps_its_fraction() -> None:
+    text = to_text(in_profile(PROFILES["brats2023"], A=1.0, B=2.0))
+    row = next(line for line in text.splitlines() if line.startswith("mean"))
+    counts = [MEASURES[name].heading for name in PROFILES["brats2023"].measures if MEASURES[name].decimals == 0]
+    assert row.split().count("1.5") == len(counts) == 3

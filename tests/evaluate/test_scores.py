@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pytest
 
 from ssa_fast.errors import CaseError
-from ssa_fast.evaluate.scores import MEASURES, find_predictions, score_case, score_cases
+from ssa_fast.evaluate.scores import find_predictions, score_case, score_cases
 from ssa_fast.metrics.overlap import TARGETS
+from ssa_fast.metrics.profiles import PROFILES
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import tumor_labels, turned_affine, write_case, write_nifti
 
+MEASURES = ("dice", "precision", "recall")
 ONE, TWO, THREE = "BraTS-SSA-00001-000", "BraTS-SSA-00002-000", "BraTS-SSA-00003-000"
 
 
@@ -65,8 +67,8 @@ def test_volumes_are_in_millilitres_of_the_files_own_voxels(tmp_path: Path) -> N
     labels = tumor_labels()
     prediction = write_nifti(tmp_path / "p.nii.gz", np.where(labels == 2, 0, labels).astype(np.uint8), affine)
     scores = score_case(find_cases([tmp_path / ONE])[0], prediction)
-    assert scores.reference_ml("WT") == pytest.approx(343 * 2 / 1000)
-    assert scores.predicted_ml("WT") == pytest.approx(125 * 2 / 1000)
+    assert scores.value("reference_ml", "WT") == pytest.approx(343 * 2 / 1000)
+    assert scores.value("predicted_ml", "WT") == pytest.approx(125 * 2 / 1000)
 
 
 def test_labels_of_the_older_releases_score_as_enhancing_tumour(tmp_path: Path) -> None:
@@ -203,4 +205,17 @@ def test_a_whole_reference_moved_by_two_voxels_scores_as_counted_by_hand(whole_c
     a, b = labels > 0, moved > 0
     scores = score_case(files, prediction)
     assert scores.value("dice", "WT") == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
-    assert scores.reference_ml("WT") == pytest.approx(a.sum() / 1000)
+    assert scores.value("reference_ml", "WT") == pytest.approx(a.sum() / 1000)
+
+
+def test_a_profile_is_scored_from_the_files_with_their_own_spacing(tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="needs scipy: pip install 'ssa-fast[evaluate]'")
+    affine = np.diag([2.0, 1.0, 1.0, 1.0])
+    write_case(tmp_path, ONE, affine=affine)
+    labels = tumor_labels()
+    prediction = write_nifti(tmp_path / "p.nii.gz", np.roll(labels, 1, axis=0), affine)
+    scores = score_case(find_cases([tmp_path / ONE])[0], prediction, PROFILES["legacy"])
+    assert list(scores.scores) == ["WT", "TC", "ET"]
+    assert scores.value("hd95_mm", "WT") == 2.0  # one voxel
+    assert scores.confusion.sum() == labels.size
+    assert scores.confusion[0, 2] == np.count_nonzero((labels == 0) & (np.roll(labels, 1, axis=0) == 2))

@@ -61,7 +61,8 @@ def test_confusion_counts_the_reference_in_rows_and_the_prediction_in_columns() 
     [("NCR", 0, 2, 2), ("ED", 2, 6, 6), ("ET", 2, 4, 2), ("WT", 8, 12, 10), ("TC", 4, 6, 4)],
 )
 def test_overlaps_of_a_picture_counted_by_hand(target: str, both: int, reference: int, predicted: int) -> None:
-    expected = Overlap(both=both, reference=reference, predicted=predicted)
+    neither = 16 - reference - predicted + both
+    expected = Overlap(both=both, reference=reference, predicted=predicted, neither=neither)
     assert overlaps(REFERENCE, PREDICTION)[target] == expected
 
 
@@ -70,17 +71,29 @@ def test_scores_of_a_picture_worked_by_hand() -> None:
     assert core.dice == pytest.approx(2 * 4 / 10)
     assert core.precision == pytest.approx(4 / 4)
     assert core.recall == pytest.approx(4 / 6)
+    assert core.f1 == core.dice
+    assert core.iou == pytest.approx(4 / 6)
+    assert core.specificity == pytest.approx(10 / 10)
+    whole = overlaps(REFERENCE, PREDICTION)["WT"]
+    assert whole.iou == pytest.approx(8 / 14)
+    assert whole.specificity == pytest.approx(2 / 4)
 
 
 def test_empty_against_empty_is_one() -> None:
-    empty = Overlap(both=0, reference=0, predicted=0)
-    assert (empty.dice, empty.precision, empty.recall) == (1, 1, 1)
+    empty = Overlap(both=0, reference=0, predicted=0, neither=9)
+    assert (empty.dice, empty.precision, empty.recall, empty.f1, empty.iou, empty.specificity) == (1, 1, 1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(("reference", "predicted"), [(5, 0), (0, 5)])
 def test_empty_against_something_is_zero(reference: int, predicted: int) -> None:
-    one_sided = Overlap(both=0, reference=reference, predicted=predicted)
-    assert (one_sided.dice, one_sided.precision, one_sided.recall) == (0, 0, 0)
+    one_sided = Overlap(both=0, reference=reference, predicted=predicted, neither=20)
+    scores = (one_sided.dice, one_sided.precision, one_sided.recall, one_sided.f1, one_sided.iou)
+    assert scores == (0, 0, 0, 0, 0)
+    assert one_sided.specificity == 20 / (20 + predicted)
+
+
+def test_specificity_of_a_reference_that_fills_the_image_is_zero() -> None:
+    assert Overlap(both=4, reference=9, predicted=4, neither=0).specificity == 0
 
 
 def naive_scores(reference: Labels, predicted: Labels, labels: tuple[int, ...]) -> tuple[float, float, float]:
@@ -97,6 +110,9 @@ def test_scores_match_a_naive_version(pair: tuple[Labels, Labels]) -> None:
     for target, overlap in overlaps(*pair).items():
         scores = (overlap.dice, overlap.precision, overlap.recall)
         assert scores == pytest.approx(naive_scores(*pair, TARGETS[target]), abs=1e-12)
+        assert overlap.iou == pytest.approx(overlap.dice / (2 - overlap.dice), abs=1e-12)
+        one, other = (np.isin(labels, TARGETS[target]) for labels in pair)
+        assert overlap.neither == np.count_nonzero(~one & ~other)
 
 
 @UNHURRIED
