@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.errors import BackendUnavailable
-from ssa_fast.metrics.components import PartsArray, box_around, components
+from ssa_fast.metrics.components import PartsArray, components
 from ssa_fast.metrics.lesion import PENALTY_MM
 from ssa_fast.metrics.surface import Spacing, check_pair, distances_to
-from ssa_fast.volume.geometry import BoolArray
+from ssa_fast.volume.geometry import BoolArray, bounding_box
 
 __all__ = ["Instance", "InstanceScores", "border", "instance_scores"]
 
@@ -75,7 +75,7 @@ def instance_scores(reference: BoolArray, predicted: BoolArray, spacing_mm: Spac
     either = reference | predicted
     if not either.any():
         return InstanceScores(pairs=(), missed=0, false_alarms=0)
-    box = box_around(either, 0).slices
+    box = bounding_box(either).slices
     references, predictions = components(reference[box]), components(predicted[box])
     chosen = _paired(_dice_table(references, predictions))
     pairs = [_scored(references == one + 1, predictions == other + 1, dice, spacing_mm) for one, other, dice in chosen]
@@ -120,7 +120,7 @@ def _paired(dice: npt.NDArray[np.float64]) -> list[tuple[int, int, float]]:
 
 
 def _scored(reference: BoolArray, predicted: BoolArray, dice: float, spacing_mm: Spacing) -> Instance:
-    box = box_around(reference | predicted, 0).slices
+    box = bounding_box(reference | predicted).slices
     one, other = border(reference[box]), border(predicted[box])
     there, back = distances_to(one, other, spacing_mm), distances_to(other, one, spacing_mm)
     tolerance = min(spacing_mm)

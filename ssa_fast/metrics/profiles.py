@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.labels import BACKGROUND, LABEL_NAMES, REGIONS
-from ssa_fast.metrics.components import box_around
 from ssa_fast.metrics.instances import InstanceScores, instance_scores
-from ssa_fast.metrics.lesion import GROWTH, PENALTY_MM, SMALLEST_MM3, LesionScores, lesion_scores
+from ssa_fast.metrics.lesion import PENALTY_MM, SMALLEST_MM3, LesionScores, lesion_scores
 from ssa_fast.metrics.overlap import TARGETS, Overlap, confusion, overlap_of
 from ssa_fast.metrics.surface import Spacing, SurfaceDistances, surface_distances
-from ssa_fast.volume.geometry import BoolArray, LabelArray
+from ssa_fast.volume.geometry import BoolArray, LabelArray, bounding_box
 
 __all__ = ["MEASURES", "OVERLAP", "PROFILES", "Measure", "Profile", "Scores", "Target", "score"]
 
@@ -213,11 +212,11 @@ def score(reference: LabelArray, predicted: LabelArray, spacing_mm: Spacing, pro
 
 
 def _foreground(reference: LabelArray, predicted: LabelArray) -> tuple[LabelArray, LabelArray]:
-    """Both in the box of what either has labelled, with room for a lesion to grow in: a tenth of the voxels."""
+    """Both in the box of what either has labelled: a tenth of the voxels, of which no measure looks past the border."""
     either = (reference | predicted) != 0
     if not either.any():
         return reference, predicted
-    box = box_around(either, GROWTH).slices
+    box = bounding_box(either).slices
     return reference[box], predicted[box]
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import re
 import sys
-import types
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ pytest.importorskip("scipy", reason="needs scipy: pip install 'ssa-fast[evaluate
 
 from ssa_fast.errors import BackendUnavailable, ShapeError
 from ssa_fast.metrics.surface import SurfaceDistances, distances_to, surface_distances
+from tests.metrics.deepmind import deepmind
 
 Mask = npt.NDArray[np.bool_]
 ISOTROPIC, ANISOTROPIC = (1.0, 1.0, 1.0), (0.5, 1.25, 3.0)
@@ -110,19 +110,6 @@ def test_an_image_s_border_is_a_surface_like_any_other(pair: tuple[Mask, Mask]) 
     inner, outer = (surface_distances(*masks, ISOTROPIC) for masks in (pair, [np.pad(mask, 2) for mask in pair]))
     np.testing.assert_array_equal(inner.reference_mm, outer.reference_mm)
     np.testing.assert_array_equal(inner.predicted_mm2, outer.predicted_mm2)
-
-
-def deepmind() -> Any:
-    """surface-distance, whose release of 2021 uses names that numpy and scipy have dropped since."""
-    ndimage = pytest.importorskip("scipy.ndimage")
-    library = pytest.importorskip(
-        "surface_distance.metrics", reason="needs surface-distance: pip install it to compare"
-    )
-    filters = types.SimpleNamespace(correlate=ndimage.correlate)
-    morphology = types.SimpleNamespace(distance_transform_edt=ndimage.distance_transform_edt)
-    library.ndimage = types.SimpleNamespace(filters=filters, morphology=morphology)
-    library.np = types.SimpleNamespace(**{**vars(np), "Inf": np.inf})
-    return library
 
 
 @MANY
