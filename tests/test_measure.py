@@ -11,7 +11,7 @@ from importlib import metadata
 import pytest
 
 from ssa_fast.errors import ConfigError
-from ssa_fast.measure import Stages, machine_line, paired_ratio
+from ssa_fast.measure import Stages, machine_line, paired_ratio, ratio_of
 
 _MIB = 2**20
 
@@ -145,3 +145,29 @@ def test_the_machine_line_leaves_out_what_is_not_installed(monkeypatch: pytest.M
     line = machine_line("cpu")
     assert line.endswith("numpy 9.9")
     assert "torch" not in line
+
+
+@pytest.mark.parametrize(
+    ("count", "left", "confidence"),
+    [
+        (1, 0, 0),
+        (2, 0, 0.5),
+        (5, 0, 0.9375),
+        (6, 0, 0.96875),
+        (8, 0, 0.9921875),
+        (9, 1, 0.9609375),
+        (15, 3, 0.96484375),
+    ],
+)
+def test_an_interval_of_ratios_is_that_of_the_sign_test(count: int, left: int, confidence: float) -> None:
+    """Confidences by hand: 1 - 2 P(at most `left` of `count` coins show heads); the tables of the sign test agree."""
+    pairs = [(2.0 * place, 2.0) for place in range(count, 0, -1)]  # ratios 1 to count
+    ratio = ratio_of(pairs)
+    assert (ratio.low, ratio.high, ratio.pairs) == (1 + left, count - left, count)
+    assert ratio.median == (count + 1) / 2
+    assert ratio.confidence == pytest.approx(confidence)
+
+
+def test_a_ratio_needs_a_pair() -> None:
+    with pytest.raises(ConfigError, match="got none"):
+        ratio_of([])
