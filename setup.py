@@ -72,6 +72,8 @@ setup(
         "report": ["matplotlib>=3.9"],
         "watch": ["tensorboard>=2.20"],
         "ray": ["ray>=2.60,<3"],
+        # what we are measured against; nnU-Net brings SimpleITK, pandas and scikit-learn, so no other extra has it
+        "bench": ["monai>=1.5", "nnunetv2>=2.8,<2.9", "pytest-benchmark>=5.1"],
         "dev": [
             "hypothesis>=6.120",
             "import-linter>=2.12",

@@ -1,18 +1,34 @@
-"""What the benchmarks share: a real case where there is one, else a phantom; the shipped bundle; the machine's line."""
+"""What the benchmarks share: what is asked for, real cases or else phantoms, and where records go."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ssa_fast.files import write_json
 from ssa_fast.measure import machine_line
 from ssa_fast.model.bundle import Bundle, read_bundle
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import bundle_path, shipped_bundle
 from ssa_fast.volume.case import CaseFiles, find_cases
 from ssa_fast.volume.phantom import write_phantoms
 
-REAL_CASE = Path(__file__).resolve().parents[2] / "shared" / "ssa" / "BraTS-SSA-00047-000"
+REAL_CASES = Path(__file__).resolve().parents[2] / "shared" / "ssa"
+REAL_CASE = REAL_CASES / "BraTS-SSA-00047-000"
+
+Keep = Callable[[str, Mapping[str, Any]], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ssa-fast", "benchmarks of ssa-fast")
+    group.addoption("--bundle", default="lite", help="what is measured: a shipped bundle's name, or an .onnx file")
+    group.addoption("--int8-bundle", type=Path, help="the same in int8, by `ssa-fast export --precision int8`")
+    group.addoption("--cases", type=Path, action="append", help="a case, or a folder of cases; repeat for more")
+    group.addoption("--rounds", type=int, default=5, help="pairs a case, A B A B")
+    group.addoption("--records", type=Path, help="a folder for the records, such as benchmarks/results/0.1.0")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +43,41 @@ def case_files(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
 def lite() -> Bundle:
     """The shipped bundle."""
     return read_bundle(shipped_bundle("lite"))
+
+
+@pytest.fixture(scope="session")
+def asked_bundle(request: pytest.FixtureRequest) -> Path:
+    """The file of `--bundle`."""
+    return bundle_path(request.config.getoption("bundle"))
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(request: pytest.FixtureRequest) -> Path | None:
+    """The file of `--int8-bundle`, which has to be the same network; None where none is given."""
+    path: Path | None = request.config.getoption("int8_bundle")
+    if path is not None:
+        assert read_bundle(path).arithmetic == "int8", f"{path} is no int8 bundle"
+    return path
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest) -> int:
+    """Pairs that are measured; with `--benchmark-disable` one."""
+    asked: int = request.config.getoption("rounds")
+    return 1 if request.config.getoption("benchmark_disable") else asked
+
+
+@pytest.fixture
+def keep_record(request: pytest.FixtureRequest) -> Keep:
+    """Print a record, and write it to `--records` where that is given; a run that measures nothing writes nothing."""
+    folder: Path | None = request.config.getoption("records")
+
+    def keep(name: str, record: Mapping[str, Any]) -> None:
+        print(f"\n{name}: {json.dumps(record, indent=2)}")
+        if folder is not None and not request.config.getoption("benchmark_disable"):
+            write_json(folder / f"{name}.json", record)
+
+    return keep
 
 
 @pytest.fixture(scope="session", autouse=True)
