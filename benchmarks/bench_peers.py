@@ -11,7 +11,6 @@ was set stands in benchmarks/peers/. Ours: one pass by OpenVINO, and once in the
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from contextlib import ExitStack
 from importlib import metadata
@@ -23,6 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.peers.contestant import Answer, Contestant, missing_peers
 from benchmarks.peers.scores import brain_of, changes, dice, label_agreement, mean_of
+from benchmarks.records import rounded
 from ssa_fast import hardware
 from ssa_fast.measure import machine_line, ratio_of
 from ssa_fast.model.bundle import read_bundle
@@ -133,9 +133,7 @@ def _ratios(name: str, answers: Answers) -> dict[str, dict[str, float]]:
     ratios = {}
     for peer in PEERS:
         pairs = zip(answers[peer][1:], answers[name][1:], strict=True)
-        ratios[peer] = dataclasses.asdict(
-            ratio_of([(theirs.seconds, ours.seconds) for (_, theirs), (_, ours) in pairs])
-        )
+        ratios[peer] = rounded(ratio_of([(theirs.seconds, ours.seconds) for (_, theirs), (_, ours) in pairs]))
     return ratios
 
 

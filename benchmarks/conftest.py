@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ssa-fast", "benchmarks of ssa-fast")
     group.addoption("--bundle", default="lite", help="what is measured: a shipped bundle's name, or an .onnx file")
     group.addoption("--int8-bundle", type=Path, help="the same in int8, by `ssa-fast export --precision int8`")
+    group.addoption("--engine", type=Path, help="an engine of it, by `ssa-fast export --backend openvino`")
     group.addoption("--cases", type=Path, action="append", help="a case, or a folder of cases; repeat for more")
     group.addoption("--rounds", type=int, default=5, help="pairs a case, A B A B")
     group.addoption("--records", type=Path, help="a folder for the records, such as benchmarks/results/0.1.0")
@@ -37,6 +38,20 @@ def case_files(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
     if REAL_CASE.is_dir():
         return find_cases([REAL_CASE])[0]
     return find_cases(write_phantoms(tmp_path_factory.mktemp("phantom"), cases=1, seed=0))[0]
+
+
+@pytest.fixture(scope="session")
+def cohort(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
+    """The cases of `--cases`, else all real ones, else three phantoms; where nothing is measured, two tiny ones."""
+    if request.config.getoption("benchmark_disable"):
+        from tests.cases import write_case
+
+        folder = tmp_path_factory.mktemp("tiny")
+        return find_cases([write_case(folder, f"Tiny-{place:03d}", seed=place) for place in range(2)])
+    asked: list[Path] | None = request.config.getoption("cases")
+    if not asked and not REAL_CASES.is_dir():
+        asked = write_phantoms(tmp_path_factory.mktemp("phantoms"), cases=3, seed=0)
+    return find_cases(asked or [REAL_CASES])
 
 
 @pytest.fixture(scope="session")
