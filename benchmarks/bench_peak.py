@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.records import rounded
+from benchmarks.records import preset_of, rounded
 from benchmarks.yardsticks import best_yardstick, seconds_of
 from ssa_fast import hardware
 from ssa_fast.backends import Choice, open_backend
@@ -53,7 +53,7 @@ def bench_a_networks_share_of_the_peak(
     record: dict[str, Any] = {
         "what": "billions of operations a second of a network by OpenVINO, and their share of the best seen here",
         "command": "pytest benchmarks/bench_peak.py --benchmark-only -s --bundle BUNDLE --int8-bundle INT8",
-        "network": bundle.spec.name,
+        "network": preset_of(bundle.spec),
         "bundle_sha256": bundle.sha256,
         "int8_bundle_sha256": None if int8_bundle is None else read_bundle(int8_bundle).sha256,
         "input": list(windows.shape),
@@ -68,7 +68,7 @@ def bench_a_networks_share_of_the_peak(
     with closing(open_backend("openvino", bundle, "float32")) as backend:
         benchmark.pedantic(lambda: backend.logits(windows), rounds=1, warmup_rounds=1)
     benchmark.extra_info.update(record)
-    keep_record(f"peak-{bundle.spec.name}", record)
+    keep_record(f"peak-{record['network']}", record)
 
 
 def _row(

@@ -22,7 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.peers.contestant import Answer, Contestant, missing_peers
 from benchmarks.peers.scores import brain_of, changes, dice, label_agreement, mean_of
-from benchmarks.records import rounded
+from benchmarks.records import preset_of, rounded
 from ssa_fast import hardware
 from ssa_fast.measure import machine_line, ratio_of
 from ssa_fast.model.bundle import read_bundle
@@ -71,7 +71,7 @@ def bench_file_to_file_against_peers(
     record: dict[str, Any] = {
         "what": "file to file with the weights of one bundle: peers in overlapping windows, ours in one pass",
         "command": "pytest benchmarks/ --benchmark-only -m peers -s --bundle BUNDLE --int8-bundle INT8 --cases CASES",
-        "network": spec.name,
+        "network": preset_of(spec),
         "bundle_sha256": read_bundle(asked_bundle).sha256,
         "int8_bundle_sha256": None if int8_bundle is None else read_bundle(int8_bundle).sha256,
         "window_of_peers": window,
@@ -85,7 +85,7 @@ def bench_file_to_file_against_peers(
     }
     record["claims"] = _claims(record)
     benchmark.extra_info.update(record)
-    keep_record(f"peers-{spec.name}", record)
+    keep_record(f"peers-{record['network']}", record)
     assert benchmark.disabled or min(record["label_agreement_in_equal_windows"].values()) >= LEAST_AGREEMENT
 
 
