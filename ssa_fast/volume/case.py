@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -90,6 +90,15 @@ class Case:
     def grid(self) -> Volume:
         """The volume whose shape, affine and header a result takes over."""
         return self.volumes[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the voxels take."""
+        return sum(volume.array.nbytes for volume in self.volumes)
+
+    def without_voxels(self) -> Case:
+        """The same case with volumes that have lost their voxels: see `Volume.without_voxels`."""
+        return replace(self, volumes=tuple(volume.without_voxels() for volume in self.volumes))
 
 
 def find_cases(paths: Iterable[Path]) -> list[CaseFiles]:

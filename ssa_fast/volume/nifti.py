@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -47,6 +47,10 @@ class Volume:
     array: npt.NDArray[np.generic]  # (X, Y, Z), Fortran order as on disk; a scaled file comes as float
     affine: npt.NDArray[np.float64]
     header: Header
+
+    def without_voxels(self) -> Volume:
+        """The same file, shape, affine and header; all voxels are 0, read-only, and take no memory."""
+        return replace(self, array=np.broadcast_to(np.zeros((), dtype=self.array.dtype), self.array.shape))
 
 
 def is_nifti(path: Path) -> bool:

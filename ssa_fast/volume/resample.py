@@ -34,8 +34,13 @@ class Resampled:
     case: Case  # RAS, cut to its brain
     files: Case  # as it was
     box: Box  # what was cut out, in voxels of the files turned to RAS
+    brain: BoolArray  # in the box: any modality of the files is not zero
     ras_shape: tuple[int, ...]  # of the files, turned to RAS
     spacing_mm: tuple[float, float, float]  # of the files, X Y Z of RAS
+
+    def without_voxels(self) -> Resampled:
+        """All that `labels_on_files` needs."""
+        return replace(self, case=self.case.without_voxels(), files=self.files.without_voxels())
 
 
 def to_1_mm(case: Case) -> Resampled | None:
@@ -51,7 +56,8 @@ def to_1_mm(case: Case) -> Resampled | None:
     orientation = nibabel.orientations.io_orientation(case.grid.affine)
     affine = case.grid.affine @ nibabel.orientations.inv_ornt_aff(orientation, case.grid.array.shape)
     spacing = spacing_mm(affine)
-    box = bounding_box(np.logical_or.reduce([array != 0 for array in turned]))
+    brain: BoolArray = np.logical_or.reduce([array != 0 for array in turned])
+    box = bounding_box(brain)
     lengths = [edge * size for edge, size in zip(box.shape, spacing, strict=True)]
     if max(lengths) > _LONGEST_MM:
         words = " x ".join(f"{edge:.4g}" for edge in spacing)
@@ -71,6 +77,7 @@ def to_1_mm(case: Case) -> Resampled | None:
         case=Case(name=case.name, volumes=tuple(volumes)),
         files=case,
         box=box,
+        brain=np.ascontiguousarray(brain[box.slices]),
         ras_shape=turned[0].shape,
         spacing_mm=spacing,
     )
@@ -96,10 +103,8 @@ def labels_on_files(labels: LabelArray, resampled: Resampled) -> LabelArray:
         np.maximum(best, share, out=best)
     result[rest >= best] = 0
     whole = np.zeros(resampled.ras_shape, dtype=np.uint8)
-    whole[resampled.box.slices] = result
-    turned = np.asarray(to_orientation(whole, resampled.files.grid.affine), dtype=np.uint8)
-    brain: BoolArray = np.logical_or.reduce([volume.array != 0 for volume in resampled.files.volumes])
-    return turned * brain
+    whole[resampled.box.slices] = result * resampled.brain
+    return np.asarray(to_orientation(whole, resampled.files.grid.affine), dtype=np.uint8)
 
 
 def _places(edge: int, size: float, new: int) -> npt.NDArray[np.float64]:

@@ -462,3 +462,15 @@ def test_the_written_synthetic_case_is_what_its_description_says(tmp_path: Path)
     assert all((array[labels > 0] != 0).all() for array in arrays)
     assert all((array < 0).any() for array in arrays)
     assert set(np.unique(labels).tolist()) == {0, 1, 2, 3}
+
+
+def test_a_case_without_voxels_keeps_its_grid_and_takes_no_memory(tmp_path: Path) -> None:
+    case = read_case(find_cases([write_case(tmp_path, "A", affine=turned_affine("LPS", (1, 2, 3)))])[0])
+    assert case.nbytes == 4 * 4 * math.prod(SHAPE)
+    for emptied, whole in zip(case.without_voxels().volumes, case.volumes, strict=True):
+        assert emptied.array.shape == whole.array.shape
+        assert emptied.array.dtype == whole.array.dtype
+        assert emptied.array.strides == (0, 0, 0)
+        assert not emptied.array.any()
+        assert emptied.header is whole.header
+        np.testing.assert_array_equal(emptied.affine, whole.affine)
