@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from ssa_fast import hardware
 from ssa_fast.errors import BackendError, ConfigError, ShapeError
 from ssa_fast.measure import resident_bytes
-from ssa_fast.model.spec import ModelSpec
+from ssa_fast.model.spec import ModelSpec, live_values
 from ssa_fast.volume.geometry import FloatArray
 
 __all__ = [
@@ -17,12 +18,14 @@ __all__ = [
     "Device",
     "Footprint",
     "Precision",
+    "buffer_bytes",
     "check_windows",
     "cpu_precision",
     "engine_failure",
     "host_footprint",
 ]
 
+_BYTES_PER_VALUE = 4  # shares are of values in float32
 _SPARE_BYTES = 25_000_000  # threads' buffers and code that is loaded when it first runs
 
 Precision: TypeAlias = Literal["float32", "bf16", "float16", "int8"]
@@ -54,6 +57,7 @@ class Footprint:
     share: float  # of the float32 values that the network must have at once, those that the engine really has
     is_host: bool = True  # whether that memory is this process's
     shapes: tuple[tuple[int, int, int], ...] = ()  # that it takes, X Y Z: one, or the smallest and the largest; (): any
+    kept_bytes: int = 0  # buffers that it keeps from windows that it ran, until `let_go`
 
 
 class Backend(Protocol):
@@ -79,10 +83,18 @@ class Backend(Protocol):
 
     @property
     def footprint(self) -> Footprint:
-        """What the engine held when it was opened, and takes when it runs."""
+        """What the engine held when it was opened, takes when it runs, and keeps."""
+
+    def let_go(self) -> None:
+        """Free the buffers that are kept from one call to the next; the next call asks for them again."""
 
     def close(self) -> None:
         """Let go of the device's memory. A closed backend is not used again."""
+
+
+def buffer_bytes(spec: ModelSpec, share: float, batch: int, window: tuple[int, int, int]) -> int:
+    """Memory that an engine takes for `batch` windows of (X, Y, Z) voxels; `share` is that of its `Footprint`."""
+    return math.ceil(_BYTES_PER_VALUE * share * batch * live_values(spec.network) * math.prod(window))
 
 
 def host_footprint(share: float) -> Footprint:

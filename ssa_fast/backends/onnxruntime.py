@@ -64,6 +64,9 @@ class OrtBackend:
         """See `Backend.free_bytes`."""
         return hardware.usable_memory_bytes()
 
+    def let_go(self) -> None:
+        """See `Backend.let_go`: nothing is kept."""
+
     def close(self) -> None:
         """See `Backend.close`."""
         del self._session

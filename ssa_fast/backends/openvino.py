@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,9 @@ from ssa_fast import hardware
 from ssa_fast.backends.base import (
     Choice,
     Device,
+    Footprint,
     Precision,
+    buffer_bytes,
     check_windows,
     cpu_precision,
     engine_failure,
@@ -41,7 +44,8 @@ class OpenvinoBackend:
         self._request = compiled.create_infer_request()
         self.spec = spec
         self.device = device
-        self.footprint = host_footprint(_SHARE[device.others or device.precision])  # of int8: what it is without it
+        self._opened = host_footprint(_SHARE[device.others or device.precision])  # of int8: what it is without it
+        self._kept_bytes = 0  # buffers grow with the windows, and do not shrink
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
@@ -51,7 +55,19 @@ class OpenvinoBackend:
         except (RuntimeError, MemoryError) as error:
             raise engine_failure(self.device, windows, error) from error
         logits: FloatArray = result[0]
+        x, y, z = windows.shape[2:]
+        self._kept_bytes = max(self._kept_bytes, buffer_bytes(self.spec, self._opened.share, len(windows), (x, y, z)))
         return logits
+
+    @property
+    def footprint(self) -> Footprint:
+        """See `Backend.footprint`."""
+        return replace(self._opened, kept_bytes=self._kept_bytes)
+
+    def let_go(self) -> None:
+        """See `Backend.let_go`."""
+        self.compiled.release_memory()
+        self._kept_bytes = 0
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""

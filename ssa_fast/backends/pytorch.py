@@ -83,6 +83,9 @@ class PytorchBackend:
         unused = torch.cuda.memory_reserved(self._torch_device) - torch.cuda.memory_allocated(self._torch_device)
         return torch.cuda.mem_get_info(self._torch_device)[0] + unused
 
+    def let_go(self) -> None:
+        """See `Backend.let_go`: nothing is kept."""
+
     def close(self) -> None:
         """See `Backend.close`."""
         self._network = nn.Identity()

@@ -89,6 +89,9 @@ class TensorrtBackend:
         """None: what an engine needs was taken when it was opened."""
         return None
 
+    def let_go(self) -> None:
+        """See `Backend.let_go`: nothing is kept beyond what was taken when the engine was opened."""
+
     def close(self) -> None:
         """See `Backend.close`."""
         self._run.synchronize()

@@ -32,8 +32,6 @@ from ssa_fast.volume.case import CaseFiles, read_case
 
 __all__ = ["command"]
 
-_LITTLE_RAM = 1_500_000_000  # below it no case is read ahead
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
@@ -143,7 +141,6 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
             facts=facts,
             results=results,
             is_resumed=options.resume,
-            reads_ahead=options.max_ram is None or options.max_ram >= _LITTLE_RAM,
         )
         try:
             _take(segment_cohort(segmenter, found, run, _print_plan), len(found), run.out)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
 SETTINGS = ("bundle_sha256", "engine_sha256", "computed_by", "asked_for")
 """Facts of a record that must be as they would be now for a result to be kept by `--resume`."""
 
+_MAPS_WRITTEN = 3  # the labels, the file that they make, and its compressed form
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,7 @@ class CohortRun:
     facts: Mapping[str, object]  # for each record, such as the bundle's fingerprint and what was asked for
     results: str | None = RESULTS  # gets a line a case; None: whoever takes an outcome settles its record
     is_resumed: bool = False  # keep what is done and still holds
-    reads_ahead: bool = True  # a case more in memory, so that the network need not wait
+    reads_ahead: bool = True  # a case more in memory, so that the network need not wait, where that costs no windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,8 @@ def segment_cohort(
     in the outcome. Outcomes come in the order of the cases, each with its files written, one case late where reading
     goes ahead: while a case is being written, the network already works on the next.
 
-    Reading and writing go on in a thread each: at most one case is read ahead, and one is being written.
+    Reading and writing go on in a thread each: at most one case is read ahead, and one is being written. Where a case
+    would need smaller windows, or not fit at all, while the next is read, that is read later.
     """
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         written: Future[Outcome] | None = None
@@ -85,16 +88,18 @@ def segment_cohort(
         following = _submit(reader, next(ahead, None), segmenter, run)
         while following is not None:
             one = following.result()
-            following = _submit(reader, next(ahead, None), segmenter, run) if run.reads_ahead else None
-            outcome = _segmented(one, segmenter, run, on_plan)
+            files = next(ahead, None)
+            other_bytes = _bytes_beside(one, segmenter) if run.reads_ahead and files is not None else None
+            following = _submit(reader, files, segmenter, run) if other_bytes is not None else None
+            outcome = _segmented(one, segmenter, on_plan, other_bytes or 0)
             if written is not None:
                 yield written.result()
-            written = writer.submit(_write, outcome, one, run)
+            written = writer.submit(_write, outcome, replace(one, prepared=None), run)
             del one, outcome  # their arrays are let go as soon as they are written
-            if not run.reads_ahead:
+            if following is None:
                 yield written.result()
                 written = None
-                following = _submit(reader, next(ahead, None), segmenter, run)
+                following = _submit(reader, files, segmenter, run)
         if written is not None:
             yield written.result()
 
@@ -133,22 +138,33 @@ def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
         return _Read(files=files, seconds=stages.seconds, hashes={}, error=short)
 
 
+def _bytes_beside(one: _Read, segmenter: Segmenter) -> int | None:
+    """What the next case, most likely of the same size, holds while it is read, and the last while it is written.
+
+    None where that leaves this one too little.
+    """
+    if one.prepared is None:
+        return 0
+    label_map = math.prod(one.prepared.case.grid.array.shape)
+    beside = one.prepared.reading_bytes + _MAPS_WRITTEN * label_map
+    return beside if segmenter.is_as_good_beside(one.prepared, beside) else None
+
+
 def _is_own(path: Path, files: CaseFiles) -> bool:
     """Whether a path is one of the case's own files."""
     return path.resolve() in {file.resolve() for paths in files.found.values() for file in paths}
 
 
 def _segmented(
-    one: _Read, segmenter: Segmenter, run: CohortRun, on_plan: Callable[[str, Plan], None] | None
+    one: _Read, segmenter: Segmenter, on_plan: Callable[[str, Plan], None] | None, other_bytes: int
 ) -> Outcome:
-    """The outcome of a case that was read, not written yet."""
+    """The outcome of a case that was read, not written yet, while other cases hold `other_bytes`."""
     name = one.files.name
     if one.error is not None:
         return Outcome(name=name, seconds=one.seconds, error=one.error)
     if one.prepared is None:
         return Outcome(name=name, seconds={}, is_kept=True)
     hear = functools.partial(on_plan, name) if on_plan else None
-    other_bytes = one.prepared.nbytes if run.reads_ahead else 0  # the next one, most likely of the same size
     try:
         segmentation = segmenter.segment_prepared(one.prepared, hear, other_bytes)
     except SsaFastError as error:

@@ -8,15 +8,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ssa_fast.backends.base import Footprint
+from ssa_fast.backends.base import Footprint, buffer_bytes
 from ssa_fast.errors import BudgetError, ConfigError
-from ssa_fast.model.spec import ModelSpec, gflop, live_values
+from ssa_fast.model.spec import ModelSpec, gflop
 from ssa_fast.volume.geometry import padded_shape
 from ssa_fast.volume.windows import window_starts
 
 __all__ = ["Plan", "Wish", "plan_case"]
 
-_BYTES_PER_VALUE = 4  # of the volume, its windows and their logits, which cross to the host in float32
+_BYTES_PER_VALUE = 4  # of the volume and its logits on the host, in float32
 _MOST_WINDOWS = 6  # along an axis, before a budget is given up
 _SMALLEST_EDGE = 64  # of a window, voxels: below it a network sees too little around a voxel
 _SLABS = 3  # of blended logits at once: the sum, what is added to it, what is handed on
@@ -54,6 +54,7 @@ class Plan:
     batch: int
     gflop: float  # of all passes
     peak_bytes: int  # of the process on a CPU, of the device's memory on a GPU
+    lets_go: bool = False  # first of the buffers that the engine kept from larger windows
     expected_seconds: float | None = None  # of the network; None: this machine has not run it yet
     resampled_from_mm: tuple[float, float, float] | None = None  # spacing of the files, X Y Z of RAS; None: 1 mm
 
@@ -87,7 +88,19 @@ def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pac
     if not granted:
         raise _too_small(min(plans, key=lambda plan: plan.peak_bytes), wish)
     best = min(granted, key=lambda plan: (plan.passes, plan.gflop))  # large windows: instance norm sees more of a brain
+    best = _beside_kept(best, spec, wish, footprint)
     return dataclasses.replace(best, expected_seconds=best.gflop / pace if pace else None)
+
+
+def _beside_kept(plan: Plan, spec: ModelSpec, wish: Wish, footprint: Footprint) -> Plan:
+    """The plan, with the buffers that the engine keeps from larger windows, or lets go of where they do not fit."""
+    kept = footprint.kept_bytes - buffer_bytes(spec, footprint.share, plan.batch, plan.window)
+    if kept <= 0:
+        return plan
+    peak_bytes = plan.peak_bytes + kept
+    if wish.budget_bytes is not None and peak_bytes > wish.budget_bytes:
+        return dataclasses.replace(plan, lets_go=True)
+    return dataclasses.replace(plan, peak_bytes=peak_bytes)
 
 
 def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint) -> Plan:
@@ -96,7 +109,6 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
     shape = (x, y, z)
     passes = math.prod(len(window_starts(edge, part, wish.overlap)) for edge, part in zip(shape, window, strict=True))
     batch = min(wish.batch, passes)
-    engine = footprint.share * batch * live_values(spec.network) * math.prod(window)
     around = 0
     if passes > 1 and footprint.is_host:  # the volume that windows are cut from, and what they are blended in
         around = spec.network.modalities * math.prod(shape)
@@ -109,7 +121,9 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
         passes=passes,
         batch=batch,
         gflop=passes * gflop(spec.network, window),
-        peak_bytes=footprint.held_bytes + math.ceil(_BYTES_PER_VALUE * (engine + around)),
+        peak_bytes=footprint.held_bytes
+        + buffer_bytes(spec, footprint.share, batch, window)
+        + _BYTES_PER_VALUE * around,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ssa_fast.backends.base import Backend, Device
-from ssa_fast.errors import ConfigError
+from ssa_fast.errors import ConfigError, SsaFastError
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Plan, Wish, plan_case
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
@@ -27,6 +27,8 @@ from ssa_fast.volume.windows import blended_slabs, window_boxes
 
 __all__ = ["Prepared", "Segmentation", "Segmenter"]
 
+_READING = 0.65  # of a case's images, beside them: two at a time are decompressed, in parts and whole (measured)
+_PREPARING = 0.5  # of a brain, beside it: what its normalization takes (measured)
 _log = logging.getLogger(__name__)
 
 
@@ -61,20 +63,20 @@ class Segmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A case as the network will read it."""
+    """A case as the network will read it; the voxels of its files are let go."""
 
-    case: Case
+    case: Case  # without voxels
     brain: Brain
     seconds: Mapping[str, float]  # a stage
-    resampled: Resampled | None = None  # where the brain was brought to 1 mm
+    resampled: Resampled | None = None  # without voxels; where the brain was brought to 1 mm
     overridden: tuple[str, ...] = ()
+    reading_bytes: int  # memory that reading and preparing took at most, by what they do
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        cases = [self.case, *([self.resampled.case] if self.resampled else [])]
-        volumes = sum(volume.array.nbytes for case in cases for volume in case.volumes)
-        return volumes + self.brain.array.nbytes + self.brain.foreground.nbytes
+        masks = [self.brain.foreground, *([self.resampled.brain] if self.resampled else [])]
+        return self.brain.array.nbytes + sum(mask.nbytes for mask in masks)
 
 
 class Segmenter:
@@ -110,15 +112,10 @@ class Segmenter:
         Raises BudgetError if the memory does not do even for small windows, ConfigError for a window that the network
         cannot take.
         """
-        footprint, free = self.backend.footprint, self.backend.free_bytes()
-        budgets = [self._wish.budget_bytes] if self._wish.budget_bytes is not None else []
-        if free is not None:
-            budgets.append(free + (resident_bytes() if footprint.is_host else footprint.held_bytes))
-        budget = min(budgets, default=None)
-        _log.info("memory granted: %s", "not limited" if budget is None else f"{budget / 1e9:.2f} GB")
+        footprint = self.backend.footprint
         if footprint.is_host:
             footprint = dataclasses.replace(footprint, held_bytes=footprint.held_bytes + case_bytes)
-        wish = dataclasses.replace(self._wish, budget_bytes=budget)
+        wish = dataclasses.replace(self._wish, budget_bytes=self._granted_bytes())
         return plan_case(brain.box.shape, self.backend.spec, wish, footprint, self.pace)
 
     def plan_prepared(self, prepared: Prepared, other_bytes: int = 0) -> Plan:
@@ -126,6 +123,14 @@ class Segmenter:
         plan = self.plan(prepared.brain, prepared.nbytes + other_bytes)
         spacing = prepared.resampled.spacing_mm if prepared.resampled else None
         return dataclasses.replace(plan, resampled_from_mm=spacing)
+
+    def is_as_good_beside(self, prepared: Prepared, other_bytes: int) -> bool:
+        """Whether other cases can hold `other_bytes` without smaller windows for this one."""
+        try:
+            beside, alone = (self.plan_prepared(prepared, held) for held in (other_bytes, 0))
+        except SsaFastError:  # told when the case is segmented
+            return False
+        return beside.window == alone.window
 
     def prepare(self, case: Case) -> Prepared:
         """A case in voxels of 1 mm, cut to its brain, normalized and checked, as far as the intake has it.
@@ -141,7 +146,15 @@ class Segmenter:
             brain = crop_to_brain(resampled.case if resampled else case)
             if self._intake is not None:
                 overridden = self._intake.checked(case, brain)
-        return Prepared(case=case, brain=brain, seconds=stages.seconds, resampled=resampled, overridden=overridden)
+        images, others = case.nbytes, resampled.case.nbytes if resampled else 0
+        return Prepared(
+            case=case.without_voxels(),
+            brain=brain,
+            seconds=stages.seconds,
+            resampled=resampled.without_voxels() if resampled else None,
+            overridden=overridden,
+            reading_bytes=images + max(int(_READING * images), others + int((1 + _PREPARING) * brain.array.nbytes)),
+        )
 
     def segment(self, case: Case, on_plan: Callable[[Plan], None] | None = None) -> Segmentation:
         """The segmentation of a case; `on_plan` hears of the plan before the network runs.
@@ -149,7 +162,7 @@ class Segmenter:
         Raises CaseError like `prepare`, BudgetError and ConfigError like `plan`, BackendError if
         the engine fails, NumericsError for NaN.
         """
-        return self.segment_prepared(self.prepare(case), on_plan)
+        return self.segment_prepared(self.prepare(case), on_plan, case.nbytes)
 
     def segment_prepared(
         self, prepared: Prepared, on_plan: Callable[[Plan], None] | None = None, other_bytes: int = 0
@@ -160,6 +173,8 @@ class Segmenter:
         plan = self.plan_prepared(prepared, other_bytes)
         if on_plan is not None:
             on_plan(plan)
+        if plan.lets_go:
+            self.backend.let_go()
         with stages.measure("prepare"):
             volume, inner = pad_to(brain.array, plan.shape)  # (C, X, Y, Z)
         if plan.passes == 1:
@@ -173,6 +188,7 @@ class Segmenter:
             if resampled is not None:
                 restored = labels_on_files(restored, resampled)
         self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
+        self._make_room(prepared.reading_bytes)
         return Segmentation(
             name=case.name,
             labels=restored,
@@ -182,6 +198,22 @@ class Segmenter:
             seconds=stages.seconds,
             overridden=prepared.overridden,
         )
+
+    def _granted_bytes(self) -> int | None:
+        """Memory that a plan may take: what is asked for, and no more than there is; None where neither is known."""
+        footprint, free = self.backend.footprint, self.backend.free_bytes()
+        budgets = [self._wish.budget_bytes] if self._wish.budget_bytes is not None else []
+        if free is not None:
+            budgets.append(free + (resident_bytes() if footprint.is_host else footprint.held_bytes))
+        granted = min(budgets, default=None)
+        _log.debug("memory granted: %s", "not limited" if granted is None else f"{granted / 1e9:.2f} GB")
+        return granted
+
+    def _make_room(self, reading_bytes: int) -> None:
+        """Have the engine let go of its buffers where the next case could not be read beside them."""
+        granted = self._granted_bytes() if self.backend.footprint.is_host else None
+        if granted is not None and resident_bytes() + reading_bytes > granted:
+            self.backend.let_go()
 
     def _one_pass(self, volume: FloatArray, stages: Stages) -> LabelArray:
         with stages.measure("network"):

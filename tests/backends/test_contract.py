@@ -53,6 +53,9 @@ class EagerFloat64:
     def free_bytes(self) -> int | None:
         return None
 
+    def let_go(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -38,6 +38,9 @@ class BrightnessBackend:
     def free_bytes(self) -> int | None:
         return None
 
+    def let_go(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from ssa_fast.backends.base import engine_failure
 from ssa_fast.errors import CaseError
 from ssa_fast.infer.cohort import CohortRun, segment_cohort, shard
 from ssa_fast.infer.intake import Intake
-from ssa_fast.infer.segmenter import Segmenter
-from ssa_fast.volume.case import find_cases, named_case
+from ssa_fast.infer.plan import Plan, Wish
+from ssa_fast.infer.segmenter import Prepared, Segmenter
+from ssa_fast.volume.case import Case, find_cases, named_case, read_case
 from ssa_fast.volume.geometry import FloatArray
 from tests.cases import turned_affine, write_case, write_nifti
 from tests.infer.fakes import BrightnessBackend
@@ -263,3 +265,30 @@ def test_memory_that_runs_out_costs_one_case(tmp_path: Path, monkeypatch: pytest
     outcomes = list(segment_cohort(Segmenter(backend), cases, _run(tmp_path / "out")))
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
     assert "memory ran out" in str(outcomes[1].error)
+
+
+@pytest.mark.parametrize(("cases_more", "is_ahead"), [(0, False), (10, True)])
+def test_the_next_case_is_read_later_where_it_would_cost_this_one_its_one_pass(
+    cases_more: int, is_ahead: bool, tmp_path: Path
+) -> None:
+    cases = find_cases([_three_cases(tmp_path / "cases")])
+    prepared = Segmenter(BrightnessBackend()).prepare(read_case(cases[0]))
+    alone = Segmenter(BrightnessBackend()).plan_prepared(prepared).peak_bytes
+    segmenter = Segmenter(BrightnessBackend(), Wish(budget_bytes=alone + cases_more * prepared.reading_bytes))
+    plain, read, is_second_read = segmenter.prepare, [], threading.Event()
+
+    def prepare(case: Case) -> Prepared:
+        read.append(case.name)
+        if len(read) == 2:
+            is_second_read.set()
+        return plain(case)
+
+    def on_plan(name: str, plan: Plan) -> None:
+        assert plan.passes == 1
+        if name == "Case-0":  # the network waits for this
+            assert is_second_read.wait(20) if is_ahead else read == ["Case-0"]
+
+    segmenter.prepare = prepare  # type: ignore[method-assign]
+    outcomes = list(segment_cohort(segmenter, cases, _run(tmp_path / "out"), on_plan))
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert read == ["Case-0", "Case-1", "Case-2"]

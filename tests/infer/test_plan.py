@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_fast.backends.base import Footprint
+from ssa_fast.backends.base import Footprint, buffer_bytes
 from ssa_fast.errors import BudgetError, ConfigError
 from ssa_fast.infer.plan import Plan, Wish, plan_case
 from ssa_fast.model.spec import PRESETS, ModelSpec, gflop
@@ -144,3 +145,21 @@ def test_a_wish_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
 
 def test_the_reference_network_needs_more_than_lite() -> None:
     assert _plan(name="reference").peak_bytes > 3 * _plan().peak_bytes
+
+
+@given(boxes, st.integers(0, 4 * 10**9), st.integers(1, 4 * 10**9))
+def test_buffers_that_an_engine_keeps_count_unless_it_must_let_them_go(
+    box: tuple[int, int, int], kept: int, budget: int
+) -> None:
+    wish, spec = Wish(budget_bytes=budget), SPECS["lite"]
+    try:
+        alone = plan_case(box, spec, wish, PLAIN)
+    except BudgetError:
+        return
+    plan = plan_case(box, spec, wish, dataclasses.replace(PLAIN, kept_bytes=kept))
+    assert plan.window == alone.window  # what was kept never costs windows
+    assert plan.peak_bytes <= budget
+    taken = buffer_bytes(spec, PLAIN.share, plan.batch, plan.window)
+    beside = alone.peak_bytes + max(0, kept - taken)
+    assert plan.lets_go == (beside > budget)
+    assert plan.peak_bytes == (alone.peak_bytes if plan.lets_go else beside)

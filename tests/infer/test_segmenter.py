@@ -11,11 +11,13 @@ import pytest
 
 from ssa_fast.backends.base import Footprint
 from ssa_fast.errors import BudgetError, ConfigError
+from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.segmenter import Segmenter
+from ssa_fast.measure import resident_bytes
 from ssa_fast.volume.case import Case, find_cases, read_case
-from ssa_fast.volume.geometry import LabelArray
-from tests.cases import ORIENTATIONS, turned_affine, write_case
+from ssa_fast.volume.geometry import FloatArray, LabelArray
+from tests.cases import ORIENTATIONS, ball_case, turned_affine, write_case
 from tests.infer.fakes import BrightnessBackend
 
 
@@ -107,3 +109,52 @@ def test_the_pace_that_was_seen_gives_the_next_plan_its_seconds(tmp_path: Path) 
     assert first.plan.expected_seconds is None
     second = segmenter.segment(case)
     assert second.plan.expected_seconds == pytest.approx(first.seconds["network"])
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 0.7, 3.0)])
+def test_what_is_prepared_holds_the_brain_alone(spacing: tuple[float, float, float]) -> None:
+    case, _ = ball_case(spacing, "PIR")
+    prepared = Segmenter(BrightnessBackend(), intake=Intake()).prepare(case)
+    held = [prepared.case, *([prepared.resampled.case, prepared.resampled.files] if prepared.resampled else [])]
+    assert not any(volume.array.any() for one in held for volume in one.volumes)
+    masks = prepared.brain.foreground.nbytes + (prepared.resampled.brain.nbytes if prepared.resampled else 0)
+    assert prepared.nbytes == prepared.brain.array.nbytes + masks
+    assert prepared.reading_bytes >= 1.65 * case.nbytes
+
+
+class _KeepingBackend(BrightnessBackend):
+    """Keeps the buffers of its largest windows, as an engine may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_gos = 0
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        self.footprint = dataclasses.replace(self.footprint, kept_bytes=windows.nbytes)
+        return super().logits(windows)
+
+    def let_go(self) -> None:
+        self.let_gos += 1
+        self.footprint = dataclasses.replace(self.footprint, kept_bytes=0)
+
+
+def test_an_engine_lets_go_of_its_buffers_where_the_next_case_could_not_be_read_beside_them(tmp_path: Path) -> None:
+    case = _case(tmp_path)
+    for budget, let_gos in ((None, 0), (10**12, 0), (resident_bytes() + case.nbytes, 1)):
+        backend = _KeepingBackend()
+        Segmenter(backend, Wish(budget_bytes=budget)).segment(case)
+        assert backend.let_gos == let_gos
+
+
+def test_an_engine_lets_go_where_the_plan_does_not_fit_beside_what_it_kept(tmp_path: Path) -> None:
+    case, backend = _case(tmp_path), _KeepingBackend()
+    segmenter = Segmenter(backend, Wish(budget_bytes=10**12))
+    alone = segmenter.segment(case).plan
+    backend.footprint = dataclasses.replace(backend.footprint, kept_bytes=10**11)
+    beside = segmenter.segment(case).plan
+    assert (beside.lets_go, backend.let_gos) == (False, 0)
+    assert beside.peak_bytes > alone.peak_bytes + 9 * 10**10
+    backend.footprint = dataclasses.replace(backend.footprint, kept_bytes=10**12)
+    tight = segmenter.segment(case).plan
+    assert (tight.lets_go, backend.let_gos) == (True, 1)
+    assert tight.peak_bytes == alone.peak_bytes
