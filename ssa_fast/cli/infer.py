@@ -17,6 +17,7 @@ import click
 from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.backends.manifest import is_engine
 from ssa_fast.cli.cache import cache_folder
+from ssa_fast.cli.heap import keep_heap_small
 from ssa_fast.cli.options import FOLDER, bytes_of, cases_argument, chosen_cases, modality_options
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
@@ -127,6 +128,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     if options.ray is not None:
         _run_on_ray(found, options, results)
         return
+    keep_heap_small()
     opened, facts = _opened(options)
     with closing(opened):
         key = f"{str(facts['bundle_sha256'])[:16]} by {opened.device}"

@@ -1,0 +1,48 @@
+"""Memory that is freed goes back: seen in a process of its own, for the setting is the whole process's."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from ssa_fast.cli.heap import keep_heap_small
+
+# Eight threads free 100 arrays of 8 MB one after the other; what lies idle of them is what the process then holds.
+_CHURN = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from ssa_fast.cli.heap import keep_heap_small
+from ssa_fast.measure import resident_bytes
+
+if sys.argv[1] == "small":
+    assert keep_heap_small()
+before = resident_bytes()
+
+def churn(_):
+    held = [np.ones(1_000_000) for _ in range(3)]
+    kept = np.ones(10)
+    del held
+    return kept
+
+with ThreadPoolExecutor(8) as threads:
+    kept = list(threads.map(churn, range(100)))
+    print(resident_bytes() - before)
+"""
+
+
+def _idle_bytes(setting: str) -> int:
+    return int(subprocess.run([sys.executable, "-c", _CHURN, setting], check=True, capture_output=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
+def test_threads_leave_little_idle_memory_behind() -> None:
+    assert _idle_bytes("small") < 0.7 * _idle_bytes("plain")
+
+
+def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not keep_heap_small()
