@@ -129,7 +129,9 @@ def command(
             _export_checkpoint(Path(wish.source), path, case_paths[0] if case_paths else None, (scores, words, weights))
         else:
             path = bundle_path(wish.source)
-        bundle = read_bundle(path)
+        bundle = read_bundle(path, is_unsealed_allowed=wish.backend == "ort")  # what is written from it has one
+    if not bundle.has_checksum:
+        click.echo(f"{path} has no checksum: whether it is as it was written cannot be told")
     with _cases(case_paths) as cases:
         if wish.backend == "ort":
             _write_bundle(bundle, wish, cases)

@@ -23,7 +23,7 @@ from ssa_fast.export.quantize import Ranges, layers_of, quantize, ranges_of
 from ssa_fast.export.rewrite import REWRITES
 from ssa_fast.files import write_whole
 from ssa_fast.measure import paired_ratio
-from ssa_fast.model.bundle import ARITHMETIC, PARITY, SPEC, Arithmetic, Bundle
+from ssa_fast.model.bundle import ARITHMETIC, PARITY, SPEC, Arithmetic, Bundle, sealed
 from ssa_fast.model.parity import Limits, Parity
 
 __all__ = ["QUANTIZATION", "Form", "Quantization", "form_of", "int8_form", "write_form"]
@@ -106,7 +106,7 @@ def write_form(form: Form, parity: Parity, path: Path) -> Bundle:
     if form.quantization is not None:
         notes[QUANTIZATION] = json.dumps(to_mapping(form.quantization))
     notes[PARITY] = json.dumps(to_mapping(parity))
-    content = _with_notes(onnx.load_from_string(bundle.content), bundle, notes)
+    content = sealed(_with_notes(onnx.load_from_string(bundle.content), bundle, notes))
     write_whole(path, content)
     return dataclasses.replace(bundle, path=path, content=content, parity=parity)
 

@@ -20,7 +20,7 @@ from ssa_fast.backends.pytorch import PytorchBackend
 from ssa_fast.config import to_mapping
 from ssa_fast.export.parity import LIMITS, answers_of, compare, proof_of
 from ssa_fast.files import write_whole
-from ssa_fast.model.bundle import PARITY, SPEC, Bundle
+from ssa_fast.model.bundle import PARITY, SPEC, Bundle, sealed
 from ssa_fast.model.checkpoint import Checkpoint, network_of
 from ssa_fast.model.parity import Parity
 from ssa_fast.model.spec import ModelSpec, UNetConfig
@@ -62,7 +62,7 @@ def export_bundle(
 
     helper.set_model_props(model, {SPEC: spec.to_json(), PARITY: json.dumps(to_mapping(parity))})
     onnx.checker.check_model(model, full_check=True)
-    write_whole(path, model.SerializeToString(deterministic=True))
+    write_whole(path, sealed(model.SerializeToString(deterministic=True)))
     return parity
 
 

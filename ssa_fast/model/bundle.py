@@ -1,7 +1,8 @@
 """The bundle: one ONNX file that describes itself, read here without torch and without the onnx package.
 
 ONNX is a protocol-buffers message. What a backend needs beside the graph are two of its fields: `metadata_props`,
-which hold the `ModelSpec` and the parity record, and the initializers, from which the torch backend takes its weights.
+which hold the `ModelSpec`, the parity record and a checksum of everything before it, and the initializers, from which
+the torch backend takes its weights.
 Source of the field numbers: onnx.proto of ONNX 1.22.
 """
 
@@ -22,10 +23,13 @@ from ssa_fast.files import sha256
 from ssa_fast.model.parity import Parity
 from ssa_fast.model.spec import ModelSpec
 
-__all__ = ["ARITHMETIC", "PARITY", "SPEC", "Arithmetic", "Bundle", "read_bundle"]
+__all__ = ["ARITHMETIC", "CHECKSUM", "PARITY", "SPEC", "Arithmetic", "Bundle", "read_bundle", "sealed"]
 
 SPEC, PARITY, ARITHMETIC = "ssa_fast.spec", "ssa_fast.parity", "ssa_fast.arithmetic"
 """Keys of a bundle's metadata."""
+
+CHECKSUM = "ssa_fast.sha256"
+"""Key of the last entry of a bundle's metadata, which ends the file: the SHA-256 of all bytes before that entry."""
 
 Arithmetic: TypeAlias = Literal["float32", "float16", "int8"]
 """What the graph itself computes in; int8: its quantized layers, the others in float32 or what the engine takes."""
@@ -56,6 +60,11 @@ class Bundle:
         """Fingerprint of the file."""
         return sha256(self.content)
 
+    @property
+    def has_checksum(self) -> bool:
+        """Whether it ends in the checksum of the rest, as every bundle that is written does."""
+        return _is_sealed(self.content)
+
     def weights(self) -> dict[str, npt.NDArray[np.floating[Any]]]:
         """The initializers by their state-dict names, as stored (float32 or float16).
 
@@ -66,23 +75,19 @@ class Bundle:
         return dict(_initializer(value, self.path) for number, value in _fields(graph) if number == _GRAPH_INITIALIZER)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, *, is_unsealed_allowed: bool = False) -> Bundle:
     """The bundle in a file.
 
     Raises BundleError if the file cannot be read, is damaged, is an ONNX file of another program, or has no parity
-    record.
+    record or no checksum; the last may be allowed, for bundles from before there was one.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        parts = list(_fields(content))
-        entries = dict(_entry(value) for number, value in parts if number == _MODEL_METADATA)
-        has_graph = any(number == _MODEL_GRAPH and isinstance(value, memoryview) for number, value in parts)
-    except (IndexError, ValueError) as error:
-        raise BundleError(f"{path}: not an ONNX file, or cut off: copy it again ({len(content)} bytes)") from error
-    if not has_graph or SPEC not in entries:
+    entries = _metadata(content, path)
+    _check_seal(content, entries, path, is_unsealed_allowed=is_unsealed_allowed)
+    if SPEC not in entries:
         raise BundleError(f"{path}: no bundle of ssa-fast (it holds no '{SPEC}'): make one with 'ssa-fast export'")
     if PARITY not in entries:
         raise BundleError(f"{path}: was never proven equal to its checkpoint: export it again with 'ssa-fast export'")
@@ -95,6 +100,51 @@ def read_bundle(path: Path) -> Bundle:
     if arithmetic not in get_args(Arithmetic):
         raise BundleError(f"{path}: computes in {arithmetic}, which this version of ssa-fast does not know: update it")
     return Bundle(path=path, content=content, spec=spec, parity=parity, arithmetic=cast(Arithmetic, arithmetic))
+
+
+def sealed(content: bytes) -> bytes:
+    """The bytes of a bundle with their checksum at the end, in a form that ONNX reads as one more entry of metadata."""
+    return content + _seal(content)
+
+
+def _seal(content: bytes | memoryview) -> bytes:
+    """The field of the model that holds the checksum of `content`; a length is one byte, for all are below 128."""
+    entry = b""
+    for number, text in ((_ENTRY_KEY, CHECKSUM), (_ENTRY_VALUE, sha256(content))):
+        entry += bytes([number << 3 | _DELIMITED, len(text)]) + text.encode()
+    return bytes([_MODEL_METADATA << 3 | _DELIMITED, len(entry)]) + entry
+
+
+_SEAL_BYTES = len(_seal(b""))
+
+
+def _metadata(content: bytes, path: Path) -> dict[str, str]:
+    """The entries of an ONNX file's metadata. Raises BundleError if it is none, or has no graph."""
+    try:
+        parts = list(_fields(content))
+        entries = dict(_entry(value) for number, value in parts if number == _MODEL_METADATA)
+    except (IndexError, ValueError) as error:
+        raise BundleError(f"{path}: not an ONNX file, or damaged: copy it again ({len(content)} bytes)") from error
+    if not any(number == _MODEL_GRAPH and isinstance(value, memoryview) for number, value in parts):
+        raise BundleError(f"{path}: not an ONNX file, or damaged: it holds no graph ({len(content)} bytes)")
+    return entries
+
+
+def _is_sealed(content: bytes) -> bool:
+    return content.endswith(_seal(memoryview(content)[:-_SEAL_BYTES]))
+
+
+def _check_seal(content: bytes, entries: Mapping[str, str], path: Path, *, is_unsealed_allowed: bool) -> None:
+    """Raises BundleError for a bundle that does not end in the checksum of the rest; to have none may be allowed."""
+    if _is_sealed(content):
+        return
+    if CHECKSUM in entries:
+        raise BundleError(f"{path}: is damaged (its content does not have its checksum): copy it again")
+    if SPEC in entries and not is_unsealed_allowed:
+        raise BundleError(
+            f"{path}: has no checksum: it is damaged, or of an early version of ssa-fast, and 'ssa-fast export {path} "
+            "--out NEW.onnx' then gives it one"
+        )
 
 
 def _fields(message: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ssa_fast.cli.export import _proving_case, command
-from ssa_fast.errors import ConfigError
+from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.model.bundle import read_bundle
 from tests.cases import write_case
 
@@ -60,6 +60,18 @@ def test_a_bundle_becomes_a_rewritten_one_with_the_same_spec(tiny_bundle_path: P
     assert "proven on case A" in done.output
     assert read_bundle(out).spec == read_bundle(tiny_bundle_path).spec
     assert "ConvTranspose" not in {node.op_type for node in onnx.load(out).graph.node}
+
+
+def test_a_bundle_without_checksum_gets_one_and_builds_no_engine(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    early, out, case = tmp_path / "early.onnx", tmp_path / "new.onnx", write_case(tmp_path, "A")
+    early.write_bytes(tiny_bundle_path.read_bytes()[:-85])  # the entry of the checksum
+    done = _run(early, "--case", case, "--out", out)
+    assert done.exception is None, done.exception
+    assert f"{early} has no checksum: whether it is as it was written cannot be told" in done.output
+    assert read_bundle(out).has_checksum
+    refused = _run(early, "--backend", "openvino", "--case", case, "--out", tmp_path / "engines")
+    assert isinstance(refused.exception, BundleError)
+    assert "has no checksum" in str(refused.exception)
 
 
 @pytest.mark.slow
