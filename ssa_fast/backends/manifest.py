@@ -87,9 +87,14 @@ class Manifest:
         raise EngineError(f"{folder}: {why}: run 'ssa-fast parity {folder} CASES', or take it as it is: --unproven")
 
 
-def engine_name(bundle: str, profile: str, device: str, version: str) -> str:
-    """The name of an engine's folder: lite--gtx1650--geforce-gtx-1650--tensorrt-10.16.1.11."""
-    words = (bundle, profile, device.removeprefix("NVIDIA "), version)
+def engine_name(manifest: Manifest, device: str, version: str) -> str:
+    """The name of an engine's folder: lite-35b8c96a--gtx1650--float16--geforce-gtx-1650--tensorrt-10.16.1.11.
+
+    The number is the begin of the bundle's fingerprint: a rewritten bundle, or one trained anew, has the same name.
+    """
+    bundle = f"{manifest.spec.name}-{manifest.bundle_sha256[:8]}"
+    profile = Path(manifest.profile).name.removesuffix(".toml")
+    words = (bundle, profile, manifest.precision, device.removeprefix("NVIDIA "), version)
     return "--".join(re.sub(r"[^a-z0-9.]+", "-", word.lower()).strip("-") for word in words)
 
 

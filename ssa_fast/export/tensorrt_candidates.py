@@ -267,8 +267,7 @@ def _written(job: Job, best: _Tried, tried: list[_Tried]) -> tuple[Path, Manifes
     )
     manifest = dataclasses.replace(best.manifest, candidates=candidates)
     device = manifest.needs.get("GPU", f"sm{job.profile.capability.replace('.', '')}")
-    profile = Path(job.profile_name).stem
-    folder = job.root / engine_name(job.bundle.spec.name, profile, device, job.ours.name)
+    folder = job.root / engine_name(manifest, device, job.ours.name)
     (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
     write_whole(folder / manifest.file, best.content)
     write_manifest(folder, manifest)

@@ -68,9 +68,6 @@ def build_openvino(
     one = built[best]
     content = exported(one.backend)
     versions = machine()
-    folder = root / engine_name(
-        bundle.spec.name, profile_name, versions["processor"], f"openvino-{versions['openvino'].split('-')[0]}"
-    )
     manifest = Manifest(
         backend="openvino",
         file=ENGINE,
@@ -87,6 +84,7 @@ def build_openvino(
         parity=one.parity,
         command=command,
     )
+    folder = root / engine_name(manifest, versions["processor"], f"openvino-{versions['openvino'].split('-')[0]}")
     (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
     write_whole(folder / ENGINE, content)
     write_manifest(folder, manifest)

@@ -166,7 +166,14 @@ def test_an_engine_for_a_backend_that_is_not_there_is_refused(folder: Path) -> N
 
 def test_the_name_of_a_folder_has_what_an_engine_depends_on_and_no_odd_characters() -> None:
     assert (
-        engine_name("lite", "gtx1650", "NVIDIA GeForce GTX 1650", "TensorRT 10.16.1.11")
-        == "lite--gtx1650--geforce-gtx-1650--tensorrt-10.16.1.11"
+        engine_name(MANIFEST_OF_IT, "NVIDIA GeForce GTX 1650", "TensorRT 10.16.1.11")
+        == "tiny-bbbbbbbb--gtx1650--float16--geforce-gtx-1650--tensorrt-10.16.1.11"
     )
-    assert engine_name("My Net", "a_b", "AMD (R) 7/8", "x 1.2") == "my-net--a-b--amd-r-7-8--x-1.2"
+    odd = _changed(spec=dataclasses.replace(MANIFEST_OF_IT.spec, name="My Net"), profile="mine/a_b.toml")
+    assert engine_name(odd, "AMD (R) 7/8", "x 1.2") == "my-net-bbbbbbbb--a-b--float16--amd-r-7-8--x-1.2"
+
+
+@pytest.mark.parametrize("other", [{"precision": "float32"}, {"bundle_sha256": "d" * 64}, {"profile": "h200"}])
+def test_engines_that_differ_in_what_they_were_built_from_have_folders_of_their_own(other: dict[str, str]) -> None:
+    names = {engine_name(manifest, "GPU", "TensorRT 11") for manifest in (MANIFEST_OF_IT, _changed(**other))}
+    assert len(names) == 2

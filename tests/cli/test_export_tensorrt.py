@@ -58,7 +58,9 @@ def test_the_table_names_every_candidate_and_the_last_line_how_to_run_the_best(
     assert sum("strongly typed" in line or "weakly typed" in line for line in lines) == 3
     assert any(line.startswith("proven on case A: ") for line in lines)
     assert "target of 15 ms a window: met, with 10.0 ms" in lines
-    folder = tmp_path / "engines" / "tiny--standin--geforce-gtx-1650--tensorrt-10.16.1.11"
+    fingerprint = read_bundle(tiny_bundle_path).sha256[:8]
+    name = f"tiny-{fingerprint}--standin--float16--geforce-gtx-1650--tensorrt-10.16.1.11"
+    folder = tmp_path / "engines" / name
     assert lines[-1] == f"wrote {folder}: run it with 'ssa-fast infer --bundle {folder} CASES'"
 
 

@@ -83,7 +83,7 @@ def test_the_fastest_valid_engine_is_kept_and_opens_with_the_bundles_answers(
 ) -> None:
     _times(monkeypatch, 30.0, 10.0, 20.0)
     folder, manifest = build_best(job)
-    assert folder.name == "tiny--standin--geforce-gtx-1650--tensorrt-10.16.1.11"
+    assert folder.name == f"tiny-{job.bundle.sha256[:8]}--standin--float16--geforce-gtx-1650--tensorrt-10.16.1.11"
     assert read_manifest(folder) == manifest
     boxes = "16x16x16 to 48x48x48"
     assert [(one.name, one.milliseconds, one.verdict) for one in manifest.candidates] == [
@@ -245,7 +245,7 @@ def test_tensorrt_rtx_really_builds_and_keeps_what_it_can_without_parity(bundle:
         root=tmp_path / "engines",
     )
     folder, manifest = build_best(job)
-    assert folder.name.startswith("tiny--standin--sm75--tensorrt-rtx-")
+    assert folder.name.startswith(f"tiny-{bundle.sha256[:8]}--standin--float16--sm75--tensorrt-rtx-")
     assert manifest.parity is None
     first, second = manifest.candidates
     assert first.verdict.startswith("dropped: TensorRT-RTX has no float32 3D convolution for Turing")

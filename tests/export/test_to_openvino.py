@@ -56,9 +56,9 @@ def copied(engine: Engine, tmp_path: Path) -> Engine:
     return folder, engine[1]
 
 
-def test_an_engine_keeps_the_fastest_valid_candidate_and_the_table_of_all(engine: Engine) -> None:
+def test_an_engine_keeps_the_fastest_valid_candidate_and_the_table_of_all(engine: Engine, bundle: Bundle) -> None:
     folder, manifest = engine
-    assert folder.name.startswith("tiny--cpu-avx512--")
+    assert folder.name.startswith(f"tiny-{bundle.sha256[:8]}--cpu-avx512--{manifest.precision}--")
     assert read_manifest(folder) == manifest
     assert len(manifest.candidates) == 2
     [kept] = [one for one in manifest.candidates if one.verdict.startswith("kept")]
