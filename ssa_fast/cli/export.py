@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from ssa_fast.backends import Precision
+from ssa_fast.cli.candidates import print_candidates
 from ssa_fast.cli.options import PATH
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable, ConfigError
@@ -199,14 +200,7 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
         wish.out or Path("engines"),
         command=shlex.join(command) + " --cases CASES",
     )
-    for one in manifest.candidates:
-        if one.milliseconds is None:
-            click.echo(f"{one.name}: {one.verdict}")
-            continue
-        click.echo(
-            f"{one.name}: {one.milliseconds:.0f} ms, equal labels {one.label_agreement:.4%}, built in "
-            f"{one.build_seconds:.1f} s: {one.verdict}"
-        )
+    print_candidates(manifest.candidates)
     for what in ("layers in float", "times as long as all in int8"):
         if what in manifest.built_with:
             click.echo(f"{what}: {manifest.built_with[what]}")

@@ -9,16 +9,14 @@ from pathlib import Path
 import click
 
 from ssa_fast.backends import open_backend
-from ssa_fast.backends.manifest import Candidate
 from ssa_fast.backends.tensorrt_library import load_library
+from ssa_fast.cli.candidates import print_candidates
 from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles
 
 __all__ = ["build"]
-
-_HEAD = ("candidate", "built in", "memory", "a window", "equal labels", "verdict")
 
 
 def build(
@@ -56,7 +54,7 @@ def build(
         precision=precision,
     )
     folder, manifest = build_best(job)
-    _print_table(manifest.candidates)
+    print_candidates(manifest.candidates)
     if manifest.parity is None:
         click.echo(f"wrote {folder}: a check that the graph builds within the profile's memory; it was not run")
         return
@@ -84,22 +82,3 @@ def _quantized(bundle: Bundle, profile: Profile, cases: list[CaseFiles]) -> Bund
     except SsaFastError as error:  # the other precisions may serve
         click.echo(f"int8 is not tried: {error}")
         return None
-
-
-def _print_table(candidates: tuple[Candidate, ...]) -> None:
-    rows = [_HEAD, *(_row(one) for one in candidates)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]))
-
-
-def _row(one: Candidate) -> tuple[str, ...]:
-    return (
-        one.name,
-        "" if one.build_seconds is None else f"{one.build_seconds:.1f} s",
-        "" if one.planned_bytes is None else f"{one.planned_bytes / 1e9:.2f} GB",
-        "" if one.milliseconds is None else f"{one.milliseconds:.1f} ms",
-        "" if one.label_agreement is None else f"{one.label_agreement:.4%}",
-        one.verdict,
-    )
