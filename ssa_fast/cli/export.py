@@ -18,6 +18,7 @@ from ssa_fast.cli.candidates import print_candidates
 from ssa_fast.cli.options import PATH
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.export.engine_folder import Place
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
@@ -39,10 +40,18 @@ class _Wish:
     rewrites: tuple[str, ...]
     out: Path | None
     has_cases: bool  # else a phantom stands for them
+    is_forced: bool  # also over an engine that is better proven
+
+    @property
+    def place(self) -> Place:
+        """Where an engine goes."""
+        return Place(root=self.out or Path("engines"), is_forced=self.is_forced)
 
     def __post_init__(self) -> None:
         if self.backend != "ort" and self.rewrites:
             raise ConfigError("--rewrite is for --backend ort: rewrite the bundle, then build the engine from that")
+        if self.backend == "ort" and self.is_forced:
+            raise ConfigError("--force is for engines: a bundle is written over the one that is there without it")
         if self.backend == "ort" and self.precision == "bf16":
             raise ConfigError("no bundle is in bf16: take --backend openvino, or 'infer --precision bf16'")
         if self.backend == "ort" and (self.out is None or self.out.suffix != ".onnx"):
@@ -82,6 +91,7 @@ class _Wish:
     multiple=True,
     help="Proven on these; repeat for more. Else a phantom.",
 )
+@click.option("--force", "is_forced", is_flag=True, help="Write an engine also over one that was better proven.")
 @click.option("--name", help="Of a checkpoint: what the network is called; else its preset's name.")
 @click.option("--licence", help="Of a checkpoint: under which the weights may be used.")
 @click.option("--attribution", help="Of a checkpoint: whose data they were trained on.")
@@ -189,6 +199,7 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
         click.echo("no case is given: proven on a phantom, and int8, which is calibrated on real brains, is not tried")
     command = ["ssa-fast", "export", wish.source, "--backend", "openvino", "--profile", profile_name]
     command += ["--precision", wish.precision] if wish.precision else []
+    command += ["--out", str(wish.out)] if wish.out else []
     _, reference = open_reference(bundle)
     with closing(reference):
         answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
@@ -197,7 +208,7 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
         replace(profile, precisions=wanted),
         Path(profile_name).stem,
         answers,
-        wish.out or Path("engines"),
+        wish.place,
         command=shlex.join(command) + " --cases CASES",
     )
     print_candidates(manifest.candidates)
@@ -213,9 +224,7 @@ def _build_tensorrt(bundle: Bundle, wish: _Wish, cases: list[CaseFiles]) -> None
     is_rtx = wish.backend == "trt-rtx"
     profile = wish.profile or ("ampere_plus" if is_rtx else "gtx1650")
     named = replace(bundle, path=Path(wish.source))  # as it is called in the command that builds the engine again
-    builder.build(
-        named, profile, wish.precision, cases if wish.has_cases else [], wish.out or Path("engines"), is_rtx=is_rtx
-    )
+    builder.build(named, profile, wish.precision, cases if wish.has_cases else [], wish.place, is_rtx=is_rtx)
 
 
 def _export_checkpoint(

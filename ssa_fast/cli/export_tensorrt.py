@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
-from pathlib import Path
 
 import click
 
@@ -12,6 +11,7 @@ from ssa_fast.backends import open_backend
 from ssa_fast.backends.tensorrt_library import load_library
 from ssa_fast.cli.candidates import print_candidates
 from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
+from ssa_fast.export.engine_folder import Place
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles
@@ -24,11 +24,11 @@ def build(
     profile_name: str,
     precision: str | None,
     cases: list[CaseFiles],
-    root: Path,
+    place: Place,
     *,
     is_rtx: bool,
 ) -> None:
-    """Build the engine of a profile below `root`, print what was tried, and where the best of it lies.
+    """Build the engine of a profile in its `place`, print what was tried, and where the best of it lies.
 
     Raises what `export.tensorrt_candidates.build_best` does, ConfigError for a profile that is not there.
     """
@@ -49,7 +49,8 @@ def build(
         profile=profile,
         profile_name=profile_name,
         cases=cases,
-        root=root,
+        root=place.root,
+        is_forced=place.is_forced,
         quantized=_quantized(bundle, profile, cases),
         precision=precision,
     )

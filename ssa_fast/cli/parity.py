@@ -13,6 +13,7 @@ from ssa_fast.backends.manifest import is_engine, read_manifest, write_manifest
 from ssa_fast.cli.options import PATH
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError
+from ssa_fast.export.engine_folder import proven_on
 from ssa_fast.export.parity import answers_of, compare, limits_for, merged, open_reference, read_proofs
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
@@ -36,7 +37,8 @@ def command(
     """Compare CANDIDATE, an engine's folder or a bundle, with the float32 network on CASES.
 
     The reference is that bundle in torch float32, or in ONNX Runtime where torch is absent. An engine's manifest gets
-    the new record, passed or not. Exit code 2 if the limits do not hold.
+    the new record, passed or not; it keeps one of real brains where CASES are phantoms. Exit code 2 if the limits do
+    not hold.
     """
     opened, limits, bundle = _opened(Path(candidate), candidate, backend, reference)
     each = []
@@ -53,11 +55,19 @@ def command(
     if json_path is not None:
         write_json(json_path, {"all": to_mapping(parity), "cases": [to_mapping(one) for one in each]})
     if is_engine(Path(candidate)):
-        manifest = dataclasses.replace(read_manifest(Path(candidate)), parity=parity)
-        write_manifest(Path(candidate), manifest)
-        click.echo(f"the manifest of {candidate} has the new record")
+        _record(Path(candidate), parity)
     parity.check("it is not to be trusted")
     click.echo(f"proven on {parity}")
+
+
+def _record(folder: Path, parity: Parity) -> None:
+    """Put the record into an engine's manifest; one that was passed on phantoms alone does not replace a better."""
+    manifest = read_manifest(folder)
+    if parity.has_passed and proven_on(parity) < proven_on(manifest.parity):
+        click.echo(f"the manifest of {folder} keeps its record, which is of real brains")
+        return
+    write_manifest(folder, dataclasses.replace(manifest, parity=parity))
+    click.echo(f"the manifest of {folder} has the new record")
 
 
 def _opened(path: Path, candidate: str, backend: str, reference: str | None) -> tuple[Backend, Limits, Bundle]:

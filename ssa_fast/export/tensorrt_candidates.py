@@ -18,14 +18,15 @@ import onnx
 
 from ssa_fast import hardware
 from ssa_fast.backends import Backend
-from ssa_fast.backends.manifest import MANIFEST, Candidate, Manifest, engine_name, write_manifest
+from ssa_fast.backends.manifest import Candidate, Manifest
 from ssa_fast.backends.tensorrt_library import Logged, version_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
+from ssa_fast.export.engine_folder import Place, keep_engine
 from ssa_fast.export.float16 import to_float16
 from ssa_fast.export.parity import Answer, Proof, answers_of, compare, open_reference, read_proofs
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, one_shape, target_of
-from ssa_fast.files import sha256, write_whole
+from ssa_fast.files import sha256
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles
 
@@ -48,6 +49,7 @@ class Job:
     root: Path  # the folder of engines
     quantized: Bundle | None = None  # the same network in int8
     precision: str | None = None  # that was asked for; None: all of the profile's
+    is_forced: bool = False  # also in the place of an engine that is better proven
 
     @property
     def command(self) -> str:
@@ -267,10 +269,8 @@ def _written(job: Job, best: _Tried, tried: list[_Tried]) -> tuple[Path, Manifes
     )
     manifest = dataclasses.replace(best.manifest, candidates=candidates)
     device = manifest.needs.get("GPU", f"sm{job.profile.capability.replace('.', '')}")
-    folder = job.root / engine_name(manifest, device, job.ours.name)
-    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
-    write_whole(folder / manifest.file, best.content)
-    write_manifest(folder, manifest)
+    place = Place(root=job.root, is_forced=job.is_forced)
+    folder = keep_engine(place, manifest, best.content, device, job.ours.name)
     return folder, manifest
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from ssa_fast import hardware
 from ssa_fast.backends.base import Choice
-from ssa_fast.backends.manifest import MANIFEST, Candidate, Manifest, engine_name, write_manifest
+from ssa_fast.backends.manifest import Candidate, Manifest
 from ssa_fast.backends.openvino import OpenvinoBackend, exported, machine, open_bundle
 from ssa_fast.errors import EngineError, SsaFastError
 from ssa_fast.export.convert import Form, form_of, int8_form
+from ssa_fast.export.engine_folder import Place, keep_engine
 from ssa_fast.export.parity import Answer, compare
 from ssa_fast.export.profile import Profile
-from ssa_fast.files import sha256, write_whole
+from ssa_fast.files import sha256
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.parity import Parity
 
@@ -44,14 +45,14 @@ def usual_profile() -> str:
 
 
 def build_openvino(
-    bundle: Bundle, profile: Profile, profile_name: str, answers: Sequence[Answer], root: Path, *, command: str
+    bundle: Bundle, profile: Profile, profile_name: str, answers: Sequence[Answer], place: Place, *, command: str
 ) -> tuple[Path, Manifest]:
     """Build an engine of each of the profile's precisions, keep the fastest valid one, and say what came of all.
 
     `answers` are those of the float32 network on real brains; `command` is what builds the engine again. Returns the
-    engine's folder below `root`, and its manifest.
+    engine's folder, and its manifest.
 
-    Raises EngineError if no candidate is within the limits.
+    Raises EngineError if no candidate is within the limits, or a better proven engine lies in its place.
     """
     built, dropped = _tried(bundle, profile, answers)
     if not built:
@@ -84,10 +85,9 @@ def build_openvino(
         parity=one.parity,
         command=command,
     )
-    folder = root / engine_name(manifest, versions["processor"], f"openvino-{versions['openvino'].split('-')[0]}")
-    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
-    write_whole(folder / ENGINE, content)
-    write_manifest(folder, manifest)
+    folder = keep_engine(
+        place, manifest, content, versions["processor"], f"openvino-{versions['openvino'].split('-')[0]}"
+    )
     for other in built.values():
         other.backend.close()
     return folder, manifest

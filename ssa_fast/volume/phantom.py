@@ -7,6 +7,7 @@ They are no evidence of accuracy. The intensities were fitted to fifteen real Br
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.geometry import Affine, FloatArray, LabelArray
 from ssa_fast.volume.phantom_anatomy import BRAIN_BOX, Anatomy, along_axes, make_anatomy, random_field, soft_step
 
-__all__ = ["Phantom", "make_phantom", "phantom_name", "write_phantoms"]
+__all__ = ["Phantom", "is_phantom_name", "make_phantom", "phantom_name", "write_phantoms"]
 
 _Voxel = TypeVar("_Voxel", bound=np.generic)
 
@@ -119,6 +120,12 @@ def phantom_name(seed: int, index: int) -> str:
     Where BraTS counts a patient's visits stands the seed, so that phantoms of two seeds never share a name.
     """
     return f"BraTS-SSA-{_FIRST_NUMBER + index:05d}-{seed:03d}"
+
+
+def is_phantom_name(name: str) -> bool:
+    """Whether a case is called as phantoms are, and no real one is."""
+    found = re.fullmatch(r"BraTS-SSA-(\d{5})-\d{3,}", name)
+    return found is not None and int(found[1]) >= _FIRST_NUMBER
 
 
 def _contrast(rng: np.random.Generator, anatomy: Anatomy, channel: int, veins: FloatArray) -> FloatArray:

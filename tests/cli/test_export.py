@@ -44,6 +44,7 @@ def _run(*arguments: object) -> Result:
         (("lite", "--out", "x.onnx", "--name", "mine"), "are for checkpoints: a bundle keeps its own"),
         (("lite", "--out", "x.onnx", "--score", "a=1"), "are for checkpoints: a bundle keeps its own"),
         (("lite", "--out", "x.onnx", "--profile", "h200"), "--profile is for engines"),
+        (("lite", "--out", "x.onnx", "--force"), "--force is for engines"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from ssa_fast.cli.export_tensorrt import build
 from ssa_fast.errors import BackendUnavailable, ConfigError
 from ssa_fast.export import tensorrt_candidates
+from ssa_fast.export.engine_folder import Place
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.volume.case import find_cases
 from tests.backends.standin_tensorrt import install
@@ -47,7 +48,7 @@ def test_the_table_names_every_candidate_and_the_last_line_how_to_run_the_best(
     times = iter([30.0, 10.0, 20.0])
     monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda engine, windows: next(times))
     cases = find_cases([write_case(tmp_path / "cases", "A")])
-    build(read_bundle(tiny_bundle_path), profile, None, cases, tmp_path / "engines", is_rtx=False)
+    build(read_bundle(tiny_bundle_path), profile, None, cases, Place(root=tmp_path / "engines"), is_rtx=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"TensorRT 10.16.1.11 builds tiny for profile {profile}: a stand-in"
     assert lines[1].split() == ["candidate", "built", "in", "memory", "a", "window", "equal", "labels", "verdict"]
@@ -68,7 +69,7 @@ def test_tensorrt_rtx_says_that_it_is_a_check(
     profile: str, tiny_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed: pip install 'ssa-fast[trt-rtx]'")
-    build(read_bundle(tiny_bundle_path), profile, None, [], tmp_path / "engines", is_rtx=True)
+    build(read_bundle(tiny_bundle_path), profile, None, [], Place(root=tmp_path / "engines"), is_rtx=True)
     lines = capsys.readouterr().out.splitlines()
     assert "no float32 3D convolution for Turing" in lines[2]
     assert lines[3].endswith("kept (built, not run)")
@@ -80,8 +81,8 @@ def test_what_is_missing_is_told_before_anything_is_built(
 ) -> None:
     bundle = read_bundle(tiny_bundle_path)
     with pytest.raises(ConfigError, match="no profile 'gtx1660'"):
-        build(bundle, "gtx1660", None, [], tmp_path / "engines", is_rtx=False)
+        build(bundle, "gtx1660", None, [], Place(root=tmp_path / "engines"), is_rtx=False)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendUnavailable, match=r"'tensorrt' is not installed: pip install 'ssa-fast\[trt\]'"):
-        build(bundle, profile, None, [], tmp_path / "engines", is_rtx=False)
+        build(bundle, profile, None, [], Place(root=tmp_path / "engines"), is_rtx=False)
     assert not (tmp_path / "engines").exists()

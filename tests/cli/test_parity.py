@@ -65,6 +65,17 @@ def test_an_engine_gets_the_new_record(cases: Path, engine: Path, tiny_bundle_pa
     assert written.cases == ("A-001", "B-001")
 
 
+def test_a_record_of_phantoms_does_not_replace_one_of_real_brains(
+    cases: Path, engine: Path, tiny_bundle_path: Path, tmp_path: Path
+) -> None:
+    before = read_manifest(engine)
+    phantom = write_case(tmp_path, "BraTS-SSA-90000-000")
+    done = _run(engine, phantom, "--bundle", tiny_bundle_path)
+    assert done.exception is None, done.exception
+    assert f"the manifest of {engine} keeps its record, which is of real brains" in done.output
+    assert read_manifest(engine) == before
+
+
 def test_an_engine_that_fails_gets_that_record_and_an_error(cases: Path, engine: Path, tiny_bundle_path: Path) -> None:
     manifest = read_manifest(engine)
     assert manifest.parity is not None

@@ -13,6 +13,7 @@ from ssa_fast.backends import open_backend, open_engine
 from ssa_fast.backends.manifest import Manifest, read_manifest, write_manifest
 from ssa_fast.errors import EngineError, ParityError
 from ssa_fast.export import to_openvino
+from ssa_fast.export.engine_folder import Place
 from ssa_fast.export.parity import Answer, answers_of, open_reference, read_proofs
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.export.to_openvino import build_openvino, usual_profile
@@ -43,7 +44,7 @@ def _profile(*precisions: str, **limits: Limits) -> Profile:
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle, answers: list[Answer], tmp_path_factory: pytest.TempPathFactory) -> Engine:
     profile, root = _profile("float32", "int8", int8=LOOSE), tmp_path_factory.mktemp("engines")
-    return build_openvino(bundle, profile, "cpu_avx512", answers, root, command="ssa-fast export tiny")
+    return build_openvino(bundle, profile, "cpu_avx512", answers, Place(root=root), command="ssa-fast export tiny")
 
 
 @pytest.fixture
@@ -68,7 +69,9 @@ def test_an_engine_keeps_the_fastest_valid_candidate_and_the_table_of_all(engine
 
 
 def test_an_engine_gives_what_the_compiled_bundle_gives(bundle: Bundle, answers: list[Answer], tmp_path: Path) -> None:
-    folder, _ = build_openvino(bundle, _profile("float32"), "cpu_avx512", answers, tmp_path, command="again")
+    folder, _ = build_openvino(
+        bundle, _profile("float32"), "cpu_avx512", answers, Place(root=tmp_path), command="again"
+    )
     windows = answers[0].proof.windows
     opened, wanted = open_engine(folder), open_backend("openvino", bundle, "float32")
     assert opened.device == wanted.device
@@ -79,7 +82,7 @@ def test_an_int8_engine_says_what_its_other_layers_are_in(
     bundle: Bundle, answers: list[Answer], tmp_path: Path
 ) -> None:
     profile = _profile("int8", int8=LOOSE)
-    folder, manifest = build_openvino(bundle, profile, "cpu_avx512", answers, tmp_path, command="again")
+    folder, manifest = build_openvino(bundle, profile, "cpu_avx512", answers, Place(root=tmp_path), command="again")
     device = open_engine(folder).device
     assert (device.precision, device.others) == ("int8", manifest.built_with["others"])
     assert manifest.built_with["layers in float"] == "none"
@@ -88,7 +91,7 @@ def test_an_int8_engine_says_what_its_other_layers_are_in(
 def test_no_engine_is_written_if_no_candidate_is_equal(bundle: Bundle, answers: list[Answer], tmp_path: Path) -> None:
     profile = _profile("float32", float32=Limits(logit_error=0.0))
     with pytest.raises(EngineError, match=r"no engine is equal to it.*largest logit error"):
-        build_openvino(bundle, profile, "cpu_avx512", answers, tmp_path / "engines", command="again")
+        build_openvino(bundle, profile, "cpu_avx512", answers, Place(root=tmp_path / "engines"), command="again")
     assert not (tmp_path / "engines").exists()
 
 
@@ -99,11 +102,13 @@ def test_a_precision_that_cannot_be_built_does_not_cost_the_others(
         raise ParityError("no layer can be in int8")
 
     monkeypatch.setattr(to_openvino, "int8_form", unfit)
-    _, manifest = build_openvino(bundle, _profile("float32", "int8"), "test", answers, tmp_path, command="again")
+    _, manifest = build_openvino(
+        bundle, _profile("float32", "int8"), "test", answers, Place(root=tmp_path), command="again"
+    )
     assert manifest.precision == "float32"
     assert manifest.candidates[-1].verdict == "dropped: no layer can be in int8"
     with pytest.raises(EngineError, match="float16: OpenVINO widens it"):
-        build_openvino(bundle, _profile("float16"), "test", answers, tmp_path, command="again")
+        build_openvino(bundle, _profile("float16"), "test", answers, Place(root=tmp_path), command="again")
 
 
 def test_an_engine_of_another_machine_is_refused_with_the_command_that_builds_it(

@@ -11,7 +11,7 @@ import pytest
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.labels import ED, ET, MODALITIES, NCR
 from ssa_fast.volume import phantom as module
-from ssa_fast.volume.phantom import Phantom, make_phantom, write_phantoms
+from ssa_fast.volume.phantom import Phantom, is_phantom_name, make_phantom, phantom_name, write_phantoms
 from ssa_fast.volume.phantom_anatomy import Anatomy
 
 SEED = 3
@@ -263,3 +263,10 @@ def test_a_negative_seed_is_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(ConfigError, match="seed must be >= 0, got -1"):
         write_phantoms(tmp_path / "new", cases=1, seed=-1)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("seed", "index"), [(0, 0), (1234, 9999)])
+def test_a_phantom_is_known_by_its_name_and_no_real_case_is(seed: int, index: int) -> None:
+    assert is_phantom_name(phantom_name(seed, index))
+    for name in ("BraTS-SSA-00229-000", "A-001", "BraTS-SSA-90000", "my-BraTS-SSA-90000-000"):
+        assert not is_phantom_name(name)
