@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.roofline import Ceiling, LayerCost, Roofline, card_ceiling, network_roofline
 from ssa_fast.model.spec import PRESETS, UNetConfig
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import bundle_path
 
 __all__ = ["command"]
 
@@ -71,7 +70,7 @@ def _network(bundle: str | None, preset: str | None) -> tuple[str, UNetConfig]:
             raise ConfigError("give --bundle or --preset, not both")
         return preset, PRESETS[preset]
     bundle = bundle or "lite"
-    spec = read_bundle(Path(bundle) if bundle.endswith(".onnx") else shipped_bundle(bundle)).spec
+    spec = read_bundle(bundle_path(bundle)).spec
     return spec.name, spec.network
 
 

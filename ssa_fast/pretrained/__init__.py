@@ -17,8 +17,18 @@ def shipped_bundles() -> tuple[str, ...]:
 
 
 def bundle_path(name: str) -> Path:
-    """The file that a user means: a path that ends in .onnx, or a shipped bundle's name. Raises BundleError."""
-    return Path(name) if name.endswith(".onnx") else shipped_bundle(name)
+    """The file that a user means: a shipped bundle's name, or a path.
+
+    Raises BundleError for a folder, a checkpoint, and what is neither a file nor shipped.
+    """
+    path = Path(name)
+    if name not in shipped_bundles() and path.is_dir():
+        raise BundleError(
+            f"{name}: a folder, not a bundle: give an .onnx file or a shipped bundle's name ({_there()}); to run or to "
+            "prove again, also an engine's folder, in which a manifest.json lies"
+        )
+    is_path = name.endswith(".onnx") or (path.is_file() and path.suffix != ".safetensors")
+    return path if is_path and name not in shipped_bundles() else shipped_bundle(name)
 
 
 def shipped_bundle(name: str) -> Path:
@@ -27,8 +37,12 @@ def shipped_bundle(name: str) -> Path:
     if name not in shipped_bundles():
         if name.endswith(".safetensors"):
             raise BundleError(f"{name}: a checkpoint, not a bundle: make one of it with 'ssa-fast export'")
-        there = ", ".join(shipped_bundles()) or "none"
         raise BundleError(
-            f"no bundle '{name}' comes with ssa-fast (there are: {there}): give one, or a path to an .onnx file"
+            f"no bundle '{name}' comes with ssa-fast (there are: {_there()}), and no file has that name: give one, or "
+            "the path of an .onnx file"
         )
     return path
+
+
+def _there() -> str:
+    return ", ".join(shipped_bundles()) or "none"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ssa_fast.errors import BundleError
 from ssa_fast.model.bundle import read_bundle
-from ssa_fast.pretrained import shipped_bundle, shipped_bundles
+from ssa_fast.pretrained import bundle_path, shipped_bundle, shipped_bundles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,3 +35,34 @@ def test_a_record_is_of_the_shipped_bundle(record: str) -> None:
 def test_the_model_card_names_the_file_that_is_shipped() -> None:
     card = shipped_bundle("lite").with_suffix(".md").read_text(encoding="utf-8")
     assert f"`{hashlib.sha256(shipped_bundle('lite').read_bytes()).hexdigest()[:8]}...`" in card
+
+
+def test_a_file_is_taken_whatever_it_is_called_and_a_shipped_name_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.bin", "lite"):
+        Path(name).write_bytes(shipped_bundle("lite").read_bytes())
+    assert bundle_path("mine.bin") == Path("mine.bin")
+    assert bundle_path("lite") == shipped_bundle("lite")
+    assert bundle_path("not/there.onnx") == Path("not/there.onnx")  # whoever reads it says what is wrong
+
+
+def test_a_file_that_is_no_bundle_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a bundle", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"notes\.txt: not an ONNX file"):
+        read_bundle(bundle_path(str(path)))
+
+
+def test_what_is_no_file_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"a folder, not a bundle: give an \.onnx file or .*\(lite\).*manifest\.json"):
+        bundle_path(str(tmp_path))
+    with pytest.raises(
+        BundleError, match=r"no bundle 'light' comes with ssa-fast \(there are: lite\), and no file has"
+    ):
+        bundle_path("light")
+    checkpoint = tmp_path / "last.safetensors"
+    checkpoint.touch()
+    with pytest.raises(BundleError, match="a checkpoint, not a bundle: make one of it with 'ssa-fast export'"):
+        bundle_path(str(checkpoint))
