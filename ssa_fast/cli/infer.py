@@ -18,7 +18,15 @@ from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.backends.manifest import is_engine
 from ssa_fast.cli.cache import cache_folder
 from ssa_fast.cli.heap import keep_heap_small
-from ssa_fast.cli.options import FOLDER, bytes_of, cases_argument, chosen_cases, modality_options
+from ssa_fast.cli.options import (
+    FOLDER,
+    WindowCommand,
+    bytes_of,
+    cases_argument,
+    chosen_cases,
+    modality_options,
+    window_of,
+)
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
@@ -58,7 +66,7 @@ class _Options:
     as_json: bool
 
 
-@click.command(short_help="Segment cases.")
+@click.command(cls=WindowCommand, short_help="Segment cases.")
 @cases_argument
 @modality_options
 @click.option("--out", type=FOLDER, default=Path("predictions"), show_default=True, help="Where the results go.")
@@ -81,7 +89,7 @@ class _Options:
 )
 @click.option("--max-memory", type=bytes_of, metavar="SIZE", help="Of the device that runs the network, such as 3.4GB.")
 @click.option("--max-ram", type=bytes_of, metavar="SIZE", help="Of this process, such as 1GB.")
-@click.option("--window", type=int, nargs=3, metavar="X Y Z", help="Cut the brain into windows of this many voxels.")
+@click.option("--window", type=window_of, metavar="X Y Z", help="Cut the brain into windows; one number: cubes.")
 @click.option("--overlap", type=float, default=0.5, show_default=True, help="Least share that windows have in common.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Windows at once.")
 @click.option("--force", is_flag=True, help="Segment a case of which something is suspected; its record says of what.")

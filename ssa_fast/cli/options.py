@@ -13,7 +13,16 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import CaseFiles, find_cases, named_case
 
-__all__ = ["FOLDER", "PATH", "bytes_of", "cases_argument", "chosen_cases", "modality_options"]
+__all__ = [
+    "FOLDER",
+    "PATH",
+    "WindowCommand",
+    "bytes_of",
+    "cases_argument",
+    "chosen_cases",
+    "modality_options",
+    "window_of",
+]
 
 PATH = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,6 +41,35 @@ def bytes_of(size: str) -> int:
         raise click.BadParameter(f"'{size}' is no size: wanted such as 3.4GB")
     number, prefix, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
+
+
+def window_of(text: str) -> tuple[int, int, int]:
+    """Edges X Y Z in voxels of such as 96, a cube, or 96x112x96.
+
+    Raises click.BadParameter for another text.
+    """
+    numbers = text.lower().split("x")
+    if len(numbers) not in (1, 3) or not all(number.strip().isdecimal() for number in numbers):
+        raise click.BadParameter(f"'{text}' is no window: wanted one edge in voxels, such as 96, or three, X Y Z")
+    x, y, z = (int(number) for number in (numbers * 3)[:3])
+    return x, y, z
+
+
+class WindowCommand(click.Command):
+    """A command whose --window takes X Y Z in three words too: click gives an option as many words each time."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As of click, after the numbers behind --window are made one word."""
+        joined: list[str] = []
+        for word in args:
+            last = joined[-1] if joined else ""
+            if word.isdecimal() and last == "--window":
+                joined[-1] = f"--window={word}"
+            elif word.isdecimal() and re.fullmatch(r"--window=\d+(x\d+)?", last):
+                joined[-1] += f"x{word}"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, joined)
 
 
 cases_argument = click.argument("cases", nargs=-1, type=PATH)
