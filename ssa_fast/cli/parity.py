@@ -15,11 +15,12 @@ from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError
 from ssa_fast.export.engine_folder import proven_on
 from ssa_fast.export.parity import answers_of, compare, limits_for, merged, open_reference, read_proofs
+from ssa_fast.export.reference import reference_of_bundle, reference_of_engine
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.model.parity import Limits, Parity
-from ssa_fast.pretrained import bundle_path, shipped_bundle, shipped_bundles
+from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import find_cases
 
 __all__ = ["command"]
@@ -77,39 +78,13 @@ def _opened(path: Path, candidate: str, backend: str, reference: str | None) -> 
         if backend not in ("auto", manifest.backend):
             raise ConfigError(f"{path} is an engine for --backend {manifest.backend}: leave --backend away")
         opened = open_engine(path, is_unproven_allowed=True)
-        bundle = _named(reference) if reference is not None else _by_hash(manifest.bundle_sha256, path)
-        manifest.check_bundle(bundle.sha256, path)
+        bundle = reference_of_engine(manifest, path, reference)
         limits = manifest.parity.limits if manifest.parity else limits_for(manifest.precision, opened.device)
         return opened, limits, bundle
-    loaded = _named(candidate)
+    loaded = read_bundle(bundle_path(candidate))
     opened = open_backend(choose_backend()[0] if backend == "auto" else backend, loaded)
-    bundle = _named(reference) if reference is not None else _by_parent(loaded)
-    if bundle.spec.parent != loaded.spec.parent:
-        raise ConfigError(f"{bundle.path} and {loaded.path} come from different checkpoints: give another --bundle")
+    bundle = reference_of_bundle(loaded, reference)
     return opened, limits_for(loaded.arithmetic, opened.device), bundle
-
-
-def _named(name: str) -> Bundle:
-    return read_bundle(bundle_path(name))
-
-
-def _by_parent(bundle: Bundle) -> Bundle:
-    """The bundle itself where it is in float32, else the shipped float32 bundle of the same checkpoint."""
-    if bundle.arithmetic == "float32":
-        return bundle
-    for name in shipped_bundles():
-        shipped = read_bundle(shipped_bundle(name))
-        if shipped.arithmetic == "float32" and shipped.spec.parent == bundle.spec.parent:
-            return shipped
-    raise ConfigError(f"{bundle.path}: no shipped bundle is its float32 parent: give it with --bundle FILE.onnx")
-
-
-def _by_hash(fingerprint: str, folder: Path) -> Bundle:
-    for name in shipped_bundles():
-        shipped = read_bundle(shipped_bundle(name))
-        if shipped.sha256 == fingerprint:
-            return shipped
-    raise ConfigError(f"{folder}: was built from no shipped bundle: give that with --bundle FILE.onnx")
 
 
 def _shape(path: Path) -> tuple[int, ...]:
