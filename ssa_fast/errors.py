@@ -6,6 +6,7 @@
     ├── ShapeError           an array has a shape that the callee cannot take          (ValueError)
     ├── CheckpointError      a checkpoint is damaged or belongs to another network     (ValueError)
     ├── BundleError          a bundle is damaged, foreign or not proven equal          (ValueError)
+    │   └── ArithmeticUnavailable   it computes in what a backend does not have        (ValueError)
     ├── ParityError          two runs of one network differ by more than is allowed    (ValueError)
     ├── BackendUnavailable   a backend's library is missing or unfit for this machine  (ImportError)
     ├── EngineError          an engine cannot be built, or was built for something else (RuntimeError)
@@ -18,6 +19,7 @@ A message is one line: what was seen, where, what was wanted, what to do.
 """
 
 __all__ = [
+    "ArithmeticUnavailable",
     "BackendError",
     "BackendUnavailable",
     "BudgetError",
@@ -56,6 +58,10 @@ class CheckpointError(SsaFastError, ValueError):
 
 class BundleError(SsaFastError, ValueError):
     """A bundle is damaged, foreign or not proven equal to its checkpoint."""
+
+
+class ArithmeticUnavailable(BundleError):
+    """A bundle is sound, but computes in an arithmetic that a backend does not have."""
 
 
 class ParityError(SsaFastError, ValueError):

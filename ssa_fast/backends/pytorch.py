@@ -20,7 +20,7 @@ from ssa_fast.backends.base import (
     host_footprint,
 )
 from ssa_fast.backends.probe import TorchFacts
-from ssa_fast.errors import BundleError, ConfigError
+from ssa_fast.errors import ArithmeticUnavailable, BundleError, ConfigError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
@@ -96,11 +96,11 @@ class PytorchBackend:
 def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
     """The backend for a bundle: on the first CUDA GPU where there is one, else on the CPU.
 
-    Raises BundleError if the bundle is in int8 or its weights do not fit the network that it describes, ConfigError if
-    the device lacks the precision.
+    Raises ArithmeticUnavailable for a bundle in int8, BundleError if its weights do not fit the network that it
+    describes, ConfigError if the device lacks the precision.
     """
     if bundle.arithmetic == "int8":
-        raise BundleError(
+        raise ArithmeticUnavailable(
             f"{bundle.path}: is quantized to int8, which torch does not run: take --backend openvino or ort, or the "
             "float32 bundle it was made from"
         )

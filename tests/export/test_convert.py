@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from ssa_fast.backends import Backend, open_backend
-from ssa_fast.errors import BundleError, ParityError
+from ssa_fast.errors import ArithmeticUnavailable, BundleError, ParityError
 from ssa_fast.export.convert import QUANTIZATION, Form, form_of, int8_form, write_form
 from ssa_fast.export.parity import LIMITS, Answer, answers_of, compare, open_reference, read_proofs
 from ssa_fast.model.bundle import Bundle, read_bundle
@@ -122,5 +122,5 @@ def test_an_int8_bundle_runs_on_both_engines_and_says_so(name: str, bundle: Bund
 
 
 def test_torch_refuses_int8_in_one_line(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match="is quantized to int8, which torch does not run: take --backend"):
+    with pytest.raises(ArithmeticUnavailable, match="is quantized to int8, which torch does not run: take --backend"):
         open_backend("torch", dataclasses.replace(bundle, arithmetic="int8"))
