@@ -12,7 +12,15 @@ from typing import Any
 
 from ssa_fast.pretrained import shipped_bundle
 
-__all__ = ["CUDA_PROVIDER", "OrtFacts", "TorchFacts", "installed_packages", "probe_onnxruntime", "probe_torch"]
+__all__ = [
+    "CUDA_PROVIDER",
+    "OrtFacts",
+    "TorchFacts",
+    "installed_packages",
+    "probe_onnxruntime",
+    "probe_torch",
+    "without_folders",
+]
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 """ONNX Runtime's name for an NVIDIA GPU."""
@@ -96,7 +104,11 @@ def _cuda_session(onnxruntime: Any) -> str:
     return provider
 
 
+def without_folders(text: str) -> str:
+    """`text` without the folders of the absolute paths in it: they may hold a person's name."""
+    return re.sub(r"""(?<![\w.)])(?:[A-Za-z]:)?(?:[\\/][^\\/:'"]+)*[\\/](?=[^\\/])""", "", text)
+
+
 def _said(error: Exception) -> str:
-    """The first line, without the folders of the files that it names: they may hold a person's name."""
-    first = (str(error).splitlines() or ["cannot be imported"])[0]
-    return re.sub(r"""(?:[A-Za-z]:)?(?:[\\/][^\\/:'"]+)*[\\/](?=[^\\/])""", "", first)
+    """The first line, without folders."""
+    return without_folders((str(error).splitlines() or ["cannot be imported"])[0])

@@ -10,9 +10,10 @@ from typing import Any
 from ssa_fast.config import to_mapping
 from ssa_fast.doctor.finding import Finding
 from ssa_fast.doctor.machine import Machine, verdict
-from ssa_fast.doctor.self_test import Check
+from ssa_fast.doctor.self_test import Check, SelfTest
 from ssa_fast.doctor.traps import TRAPS, find_traps
 from ssa_fast.hardware import Cpu, Gpu
+from ssa_fast.model.roofline import Ceiling
 
 __all__ = ["check_lines", "diagnosis_lines", "diagnosis_to_json", "self_test_head"]
 
@@ -50,38 +51,56 @@ def diagnosis_lines(machine: Machine) -> Iterator[str]:
         yield from _wrapped("      fix  ", finding.fix)
 
 
-def diagnosis_to_json(machine: Machine, version: str, checks: Sequence[Check] = ()) -> dict[str, Any]:
+def diagnosis_to_json(machine: Machine, version: str, tested: SelfTest | None = None) -> dict[str, Any]:
     """The same, with the whole record; `read_machine` reads it back. `version` is that of ssa-fast."""
     return {
         "ssa_fast": version,
         "machine": to_mapping(machine),
         "verdict": to_mapping(verdict(machine)),
         "findings": [to_mapping(finding) for finding in find_traps(machine)],
-        "self_test": [dataclasses.asdict(check) | {"is_failed": check.is_failed} for check in checks],
+        "self_test": None if tested is None else _tested_to_json(tested),
     }
 
 
-def self_test_head(reference: str) -> tuple[str, ...]:
+def self_test_head(subject: str, reference: str, ceiling: Ceiling) -> tuple[str, ...]:
     """The lines above those of the checks. `reference` is the backend that the others are held to."""
+    peaks = ", ".join(f"{peak / 1e9:.4g} GFLOP/s in {precision}" for precision, peak in ceiling.peaks.items())
     return (
-        f"Self-test with the shipped network; 'equal labels' are those of backend {reference} in float32",
-        f"  {'backend':9}{'in':9}{'on':24}{'seconds':>8}{'equal labels':>15}{'wanted':>9}{'logit error':>13}",
+        *_wrapped(
+            "", f"Self-test of {subject}; equal labels, error of logits and speed are against {reference} in float32"
+        ),
+        *_wrapped("peak: ", f"{peaks} on {ceiling.device}, {ceiling.source}"),
+        "  backend  in           on                seconds  speed GFLOP/s of peak    labels  logits",
     )
 
 
 def check_lines(check: Check) -> Iterator[str]:
-    """One row of the self-test, and why it failed where it did."""
-    head = f"  {check.backend:9}{check.precision:9}"
+    """One row of the self-test, and why it failed where it did. A star marks what `infer` takes by itself."""
+    head = f"{'*' if check.is_default else ' '} {check.backend:9}{check.precision:13}"
     if check.is_skipped:
         yield from _wrapped(head, f"not run: {check.problem}")
         return
-    if check.seconds is not None:
-        numbers = (
-            f"{check.seconds:8.2f}{check.label_agreement:15.4%}{check.needed:9.1%}{check.largest_logit_error:13.2g}"
-        )
-        yield f"{head}{check.trial:24}{numbers}  {'FAILED' if check.is_failed else 'good'}"
-    else:
-        yield from _wrapped(f"{head}{check.trial:24}", f"FAILED: {check.problem}")
+    if check.seconds is None:
+        yield from _wrapped(f"{head}{check.trial:18}", f"FAILED: {check.problem}")
+        return
+    share = "-" if check.share_of_peak is None else f"{check.share_of_peak:.0%}"
+    numbers = (
+        f"{check.seconds:7.2f}{check.speed:6.2f}x{check.gflop_per_second:8.0f}{share:>8}"
+        f"{check.label_agreement:10.4%}{check.largest_logit_error:8.2g}"
+    )
+    yield f"{head}{check.trial:18}{numbers}  {'FAILED' if check.is_failed else 'good'}"
+    if check.is_failed:
+        yield from _wrapped("      why ", check.problem)
+
+
+def _tested_to_json(tested: SelfTest) -> dict[str, Any]:
+    return {
+        "subject": tested.subject,
+        "reference": tested.reference,
+        "peaks_per_second": dict(tested.ceiling.peaks),
+        "peaks_of": f"{tested.ceiling.device}, {tested.ceiling.source}",
+        "checks": [dataclasses.asdict(check) | {"is_failed": check.is_failed} for check in tested.checks],
+    }
 
 
 def _facts(machine: Machine) -> Iterator[tuple[str, str]]:

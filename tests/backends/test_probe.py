@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from ssa_fast.backends import probe
-from ssa_fast.backends.probe import CUDA_PROVIDER, OrtFacts, installed_packages, probe_onnxruntime, probe_torch
+from ssa_fast.backends.probe import (
+    CUDA_PROVIDER,
+    OrtFacts,
+    installed_packages,
+    probe_onnxruntime,
+    probe_torch,
+    without_folders,
+)
 
 LISTED = [CUDA_PROVIDER, "CPUExecutionProvider"]
 
@@ -126,3 +133,15 @@ def test_packages_that_are_absent_are_left_out(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(metadata, "version", version)
     assert installed_packages() == {"numpy": "2.4.6"}
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("/home/ann lee/brain.onnx: cannot be read", "brain.onnx: cannot be read"),
+        (r"C:\Users\ann\brain.onnx: cannot be read", "brain.onnx: cannot be read"),
+        ("take this and/or that, 12 GFLOP/s", "take this and/or that, 12 GFLOP/s"),
+    ],
+)
+def test_folders_of_absolute_paths_are_left_out(text: str, without: str) -> None:
+    assert without_folders(text) == without

@@ -10,19 +10,26 @@ import pytest
 
 from ssa_fast.doctor.machine import read_machine
 from ssa_fast.doctor.report import check_lines, diagnosis_lines, diagnosis_to_json, self_test_head
-from ssa_fast.doctor.self_test import Check
+from ssa_fast.doctor.self_test import Check, SelfTest
 from ssa_fast.doctor.traps import find_traps
+from ssa_fast.model.roofline import Ceiling
 from tests.doctor.records import NAMES, recorded
 
 GOOD = Check(
     backend="ort",
     precision="float32",
-    trial="brain 144 x 176 x 144",
+    trial="brain 144x176x144",
     seconds=2.5,
+    speed=1.25,
+    gflop_per_second=66.4,
+    share_of_peak=0.553,
     label_agreement=0.99991,
     largest_logit_error=0.007,
     needed=0.999,
 )
+
+CEILING = Ceiling(device="AMD EPYC", peaks={"float32": 120e9}, bandwidth=1e10, source="measured now")
+TESTED = SelfTest(subject="bundle lite (float32)", reference="torch", ceiling=CEILING, checks=[GOOD])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,23 +68,60 @@ def test_a_machine_in_no_trap_is_told_so() -> None:
 
 
 def test_json_holds_machine_verdict_findings_and_checks_and_is_read_back(tmp_path: Path) -> None:
-    written = json.loads(json.dumps(diagnosis_to_json(recorded("t4"), "0.1.0", [GOOD])))
+    written = json.loads(json.dumps(diagnosis_to_json(recorded("t4"), "0.1.0", TESTED)))
     assert written["verdict"]["backend"] == "torch"
     assert {finding["trap"] for finding in written["findings"]} >= {"TensorRT 11 with ONNX Runtime"}
-    assert written["self_test"][0]["is_failed"] is False
+    assert written["self_test"]["subject"] == "bundle lite (float32)"
+    assert written["self_test"]["peaks_per_second"] == {"float32": 120e9}
+    assert written["self_test"]["checks"][0]["is_failed"] is False
+    assert written["self_test"]["checks"][0]["share_of_peak"] == 0.553
     (tmp_path / "t4.json").write_text(json.dumps(written))
     assert read_machine(tmp_path / "t4.json") == recorded("t4")
 
 
 def test_a_check_is_a_row_under_its_head() -> None:
     [row] = check_lines(GOOD)
-    head = self_test_head("torch")[1]
-    assert " ".join(row.split()) == "ort float32 brain 144 x 176 x 144 2.50 99.9910% 99.9% 0.007 good"
-    for column, value in (("seconds", "2.50"), ("equal labels", "99.9910%"), ("wanted", "99.9%")):
+    *_, head = self_test_head("bundle lite (float32)", "torch", CEILING)
+    assert " ".join(row.split()) == "ort float32 brain 144x176x144 2.50 1.25x 66 55% 99.9910% 0.007 good"
+    columns = {"seconds": "2.50", "speed": "1.25x", "GFLOP/s": "66", "of peak": "55%", "labels": "99.9910%"}
+    for column, value in {**columns, "logits": "0.007"}.items():
         assert head.index(column) + len(column) == row.index(value) + len(value)
-    [failed] = check_lines(dataclasses.replace(GOOD, label_agreement=0.9))
-    assert failed.endswith("FAILED")
+
+
+def test_the_head_says_what_is_held_against_what_and_the_measured_peak() -> None:
+    text = " ".join(" ".join(self_test_head("engine x", "torch", CEILING)).split())
+    assert "Self-test of engine x;" in text
+    assert "against torch in float32" in text
+    assert "120 GFLOP/s in float32 on AMD EPYC, measured now" in text
+
+
+def test_a_row_ends_in_its_verdict_and_says_why_it_failed() -> None:
+    row, why = check_lines(dataclasses.replace(GOOD, problem="equal labels on 90.0000%, wanted 99.90%"))
+    assert row.endswith("  FAILED")
+    assert why.strip() == "why equal labels on 90.0000%, wanted 99.90%"
     broken = dataclasses.replace(GOOD, seconds=None, label_agreement=None, problem="no memory was left")
     assert next(iter(check_lines(broken))).endswith("FAILED: no memory was left")
     [skipped] = check_lines(dataclasses.replace(broken, is_skipped=True, problem="has no bf16"))
     assert skipped.endswith("not run: has no bf16")
+
+
+def test_what_infer_takes_has_a_star_and_a_peak_that_was_not_measured_a_dash() -> None:
+    [row] = check_lines(dataclasses.replace(GOOD, is_default=True, share_of_peak=None, precision="int8/float32"))
+    assert row.startswith("* ort")
+    assert " - " in row
+
+
+def test_no_row_is_wider_than_the_screen() -> None:
+    wide = dataclasses.replace(
+        GOOD,
+        backend="openvino",
+        precision="int8/float32",
+        seconds=1234.56,
+        gflop_per_second=123456.0,
+        label_agreement=1.0,
+        speed=100.0,
+        largest_logit_error=1.2e-05,
+        problem="wrong",
+    )
+    assert max(map(len, check_lines(wide))) <= 100
+    assert max(map(len, self_test_head("bundle lite (float32)", "openvino", CEILING))) <= 100
