@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssa_fast.doctor.finding import Finding, version_numbers
+from ssa_fast.doctor.finding import TENSORRT, Finding, version_numbers
 from ssa_fast.doctor.machine import Machine, verdict
 from ssa_fast.hardware import CUDA13_DRIVER
 
@@ -106,16 +106,28 @@ def untold_gpus(machine: Machine) -> Finding | None:
 
 
 def unused_gpu(machine: Machine) -> Finding | None:
-    """Only the torch backend computes on a GPU."""
+    """Bundles run on a GPU by torch alone, engines by TensorRT."""
     if machine.torch is not None or not machine.nvidia.gpus:
         return None
+    gpu, is_new = machine.nvidia.gpus[0].name, version_numbers(machine.nvidia.driver) >= (CUDA13_DRIVER,)
+    tensorrt = [f"{name} {machine.packages[name]}" for name in TENSORRT if name in machine.packages]
+    if tensorrt:
+        return Finding(
+            trap="a GPU that only engines use",
+            severity="note",
+            seen=f"{gpu} and {tensorrt[0]}, and torch is not installed",
+            effect="TensorRT runs engines there; a bundle runs on the processor",
+            fix=("" if is_new else f"update the driver to {CUDA13_DRIVER}; ")
+            + "build an engine, 'ssa-fast export lite --backend trt --profile PROFILE --cases CASES', and give infer "
+            "its folder as --bundle",
+        )
     return Finding(
         trap="a GPU that nothing uses",
         severity="warning",
-        seen=f"{machine.nvidia.gpus[0].name}, and torch is not installed",
-        effect="inference runs on the processor: of the backends only torch computes on a GPU",
-        fix="pip install 'ssa-fast[torch]'"
-        if version_numbers(machine.nvidia.driver) >= (CUDA13_DRIVER,)
+        seen=f"{gpu}, and neither torch nor TensorRT is installed",
+        effect="inference runs on the processor: bundles run on a GPU by torch, engines by TensorRT",
+        fix="pip install 'ssa-fast[torch]' for bundles, or 'ssa-fast[trt,export]' to build engines"
+        if is_new
         else f"update the driver to {CUDA13_DRIVER}, then pip install 'ssa-fast[torch]'; or torch for CUDA 12 "
         "by PyTorch's install page",
     )

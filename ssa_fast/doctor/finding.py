@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Finding", "Severity", "version_numbers"]
+__all__ = ["TENSORRT", "Finding", "Severity", "version_numbers"]
+
+TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+"""Packages that bring TensorRT."""
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 """error: something fails or is far too slow; warning: it is not what was meant; note: good to know."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ssa_fast.backends.probe import CUDA_PROVIDER
-from ssa_fast.doctor.finding import Finding, version_numbers
+from ssa_fast.doctor.finding import TENSORRT, Finding, version_numbers
 from ssa_fast.doctor.machine import Machine
 from ssa_fast.hardware import CUDA13_DRIVER
 
@@ -19,7 +19,6 @@ __all__ = [
 ]
 
 _SOUND_CUDNN = (9, 15)
-_TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 
 
 def no_engine(machine: Machine) -> Finding | None:
@@ -134,7 +133,7 @@ def tensorrt_11(machine: Machine) -> Finding | None:
     """ONNX Runtime's TensorRT provider links to libnvinfer.so.10."""
     newer = [
         f"{name} {machine.packages[name]}"
-        for name in _TENSORRT
+        for name in TENSORRT
         if version_numbers(machine.packages.get(name, "")) >= (11,)
     ]
     if not newer or "onnxruntime-gpu" not in machine.packages:
@@ -150,7 +149,7 @@ def tensorrt_11(machine: Machine) -> Finding | None:
 
 def tensorrt_without_driver(machine: Machine) -> Finding | None:
     """TensorRT's builder needs a driver."""
-    there = [name for name in _TENSORRT if name in machine.packages]
+    there = [name for name in TENSORRT if name in machine.packages]
     if not there or machine.has_driver:
         return None
     return Finding(

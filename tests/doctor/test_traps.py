@@ -73,7 +73,11 @@ FIRING: dict[str, tuple[Callable[[], Machine], str, str]] = {
         "version mismatch",
         "restart",
     ),
-    "unused_gpu": (lambda: changed("a100", torch=None, backends=("ort",)), "torch is not installed", "ssa-fast[torch]"),
+    "unused_gpu": (
+        lambda: changed("a100", torch=None, backends=("ort",)),
+        "neither torch nor TensorRT is installed",
+        "ssa-fast[torch]",
+    ),
     "apple_gpu": (lambda: recorded("mac"), "Apple M2", "none needed"),
 }
 
@@ -192,6 +196,20 @@ def test_an_intel_processor_whose_bf16_is_no_faster_is_told_so() -> None:
 @pytest.mark.parametrize("quota", [None, 224.0, 300.0])
 def test_a_quota_that_leaves_every_core_is_no_trap(quota: float | None) -> None:
     assert fires("small_quota", changed("container", cpu={"quota": quota})) is None
+
+
+@pytest.mark.parametrize("package", ["tensorrt", "tensorrt_cu12", "tensorrt_cu13"])
+def test_a_gpu_beside_tensorrt_is_used_by_engines_and_a_bundle_needs_one_built(package: str) -> None:
+    machine = dataclasses.replace(with_packages("a100", **{package: "10.16.1.11"}), torch=None, backends=("ort",))
+    finding = fires("unused_gpu", machine)
+    assert finding is not None
+    assert (finding.trap, finding.severity) == ("a GPU that only engines use", "note")
+    assert f"{package.replace('_', '-')} 10.16.1.11" in finding.seen
+    assert "--backend trt" in finding.fix
+    assert "update the driver" not in finding.fix
+    old = fires("unused_gpu", dataclasses.replace(machine, nvidia=dataclasses.replace(machine.nvidia, driver="550.54")))
+    assert old is not None
+    assert old.fix.startswith("update the driver to 580; build an engine")
 
 
 def test_tensorrt_10_or_no_onnxruntime_beside_it_is_no_trap() -> None:
