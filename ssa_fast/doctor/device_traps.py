@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssa_fast.doctor.finding import TENSORRT, Finding, version_numbers
 from ssa_fast.doctor.machine import Machine, verdict
-from ssa_fast.hardware import CUDA13_DRIVER
+from ssa_fast.hardware import CUDA13_DRIVER, has_emulated_tensor_cores
 
 __all__ = [
     "apple_gpu",
@@ -35,8 +35,8 @@ def old_driver(machine: Machine) -> Finding | None:
 
 
 def emulated_tensor_cores(machine: Machine) -> Finding | None:
-    """GTX 16xx and their like say capability 7.5, as cards with tensor cores do."""
-    names = [gpu.name for gpu in machine.nvidia.gpus if gpu.capability >= (7, 0) and not gpu.has_tensor_cores]
+    """GTX 16xx and their like say capability 7.5, as cards with tensor cores do: only the name tells them apart."""
+    names = [gpu.name for gpu in machine.nvidia.gpus if has_emulated_tensor_cores(gpu.name)]
     if not names:
         return None
     return Finding(

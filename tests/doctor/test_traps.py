@@ -217,10 +217,37 @@ def test_tensorrt_10_or_no_onnxruntime_beside_it_is_no_trap() -> None:
     assert fires("tensorrt_11", with_packages("mac", tensorrt_cu13="11.1.0.106")) is None
 
 
-def test_a_gpu_of_unknown_capability_gets_no_verdict_on_bf16_or_tensor_cores() -> None:
-    gpu = Gpu(name="NVIDIA GeForce GTX 1650", capability=(0, 0), memory_bytes=0, free_bytes=0)
-    machine = changed("gtx1650", nvidia=Gpus(gpus=(gpu,), driver="550.54.14", told_by="nvidia-smi"))
-    assert fires("gpu_emulates_bf16", machine) is None
+def with_gpu(name: str, capability: tuple[int, int]) -> Machine:
+    gpu = Gpu(name=name, capability=capability, memory_bytes=2**32, free_bytes=2**32)
+    return changed("gtx1650", nvidia=Gpus(gpus=(gpu,), driver="550.54.14", told_by="nvidia-smi"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("GTX 1660", "GTX 1660 Ti", "GTX 1660 SUPER", "GTX 1650", "GTX 1650 SUPER", "GTX 1650 with Max-Q Design"),
+        *("GTX 1630", "MX450", "MX550", "T400", "T500", "T550 Laptop GPU", "T600", "T1000", "T1200 Laptop GPU"),
+        *("T2000", "CMP 30HX"),
+    ],
+)
+@pytest.mark.parametrize("capability", [(7, 5), (0, 0)], ids=["capability told", "not told"])
+def test_every_card_without_tensor_cores_that_claims_them_is_a_trap_by_its_name(
+    name: str, capability: tuple[int, int]
+) -> None:
+    finding = fires("emulated_tensor_cores", with_gpu(f"NVIDIA GeForce {name}", capability))
+    assert finding is not None
+    assert name in finding.seen
+    assert "takes float32" in finding.fix
+
+
+@pytest.mark.parametrize("name", ["Tesla T4", "Quadro RTX 4000", "NVIDIA GeForce RTX 2060", "NVIDIA TITAN RTX"])
+def test_a_card_of_the_same_capability_with_tensor_cores_is_none(name: str) -> None:
+    assert fires("emulated_tensor_cores", with_gpu(name, (7, 5))) is None
+
+
+def test_a_gpu_of_unknown_capability_gets_no_verdict_on_bf16() -> None:
+    assert fires("gpu_emulates_bf16", with_gpu("NVIDIA GeForce GTX 1650", (0, 0))) is None
+    assert fires("gpu_emulates_bf16", with_gpu("NVIDIA GeForce GTX 1650", (7, 5))) is not None
 
 
 @pytest.mark.parametrize(
