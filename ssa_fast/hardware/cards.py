@@ -1,4 +1,7 @@
-"""What common GPUs can do at most, by their vendor's own papers: a table of peaks and bandwidths."""
+"""What common GPUs can do at most, by their vendor's own papers: a table of peaks and bandwidths.
+
+A figure is called verified only where a text of NVIDIA's with it was read, if only in a copy.
+"""
 
 from __future__ import annotations
 
@@ -25,26 +28,33 @@ class Card:
     bandwidth: float  # bytes/s of its memory
     memory_gb: int  # as the vendor counts; a little less is usable
     has_tensor_cores: bool
-    source: str
+    source: str  # the document that the figures are from
+    checked: str  # what of them was seen in which text of NVIDIA's ("verified"), or by whom it is told ("not verified")
 
 
-def _turing(name: str, pattern: str, chip: str, multiprocessors: int, *, boost_hz: float, bandwidth: float) -> Card:
-    """A GTX 16xx: 64 CUDA cores a multiprocessor, two FLOP a clock each; FP16, packed by two, at twice that."""
+def _turing(name: str, pattern: str, chip: tuple[str, int], *, boost_hz: float, bandwidth: float, checked: str) -> Card:
+    """A GTX 16xx: 64 CUDA cores a multiprocessor, two FLOP a clock each; FP16, packed by two, at twice that.
+
+    `chip`: its name and multiprocessors.
+    """
+    multiprocessors = chip[1]
     float32 = multiprocessors * 64 * 2 * boost_hz
     return Card(
         name=name,
         pattern=pattern,
-        chip=chip,
+        chip=chip[0],
         capability=(7, 5),
         multiprocessors=multiprocessors,
         float32=float32,
         float16=2 * float32,
         int8=None,
         bandwidth=bandwidth,
-        memory_gb=4 if chip == "TU117" else 6,
+        memory_gb=4 if chip[0] == "TU117" else 6,
         has_tensor_cores=False,
         source=f"computed from NVIDIA's product page ({multiprocessors * 64} cores, boost {boost_hz / 1e6:.0f} MHz, "
-        "memory) and the Turing white paper (WP-09183-001: FP16 twice FP32)",
+        "memory) and Turing's FP16 at twice FP32",
+        checked=f"not verified: {checked}; FP16 at twice FP32 and 64 cores a multiprocessor stand in NVIDIA's 'Turing "
+        "Architecture In-Depth' for its largest chip",
     )
 
 
@@ -54,9 +64,12 @@ def _with_tensor_cores(
     chip: tuple[str, tuple[int, int], int],
     peaks: tuple[float, float, float],
     memory: tuple[float, int],
-    source: str,
+    papers: tuple[str, str],
 ) -> Card:
-    """`chip`: its name, capability, multiprocessors; `peaks`: float32, float16, int8; `memory`: bytes/s, GB."""
+    """`chip`: its name, capability, multiprocessors; `peaks`: float32, float16, int8; `memory`: bytes/s, GB.
+
+    `papers`: source, checked.
+    """
     return Card(
         name=name,
         pattern=pattern,
@@ -69,15 +82,52 @@ def _with_tensor_cores(
         bandwidth=memory[0],
         memory_gb=memory[1],
         has_tensor_cores=True,
-        source=source,
+        source=papers[0],
+        checked=papers[1],
     )
 
 
-_A100_SHEET = "NVIDIA A100 Tensor Core GPU data sheet (dense)"
-_H100_SHEET = "NVIDIA H100 Tensor Core GPU data sheet (half of its figures with sparsity)"
+_T4 = (
+    "NVIDIA's T4 page (FP32, FP16, INT8) and product brief (memory); the data sheet says 300 GB/s",
+    (
+        "verified: 320 GB/s (5001 MHz, 256 bits) in the product brief, as printed in PNY's manual of the TCST4MPB; not "
+        "verified: 8.1, 65 and 130, which others quote from NVIDIA's page, and the data sheet's 300 GB/s, likewise"
+    ),
+)
 _AMPERE_RTX = (
-    "computed from NVIDIA's product page (3584 cores, boost 1777 MHz, memory) and the GA102 white paper (a "
-    "multiprocessor and clock: 128 FP32, 256 FP16 adding up in FP32, 1024 INT8, each a product and a sum)"
+    (
+        "computed from NVIDIA's product page (3584 cores, boost 1777 MHz, memory) and the GA102 white paper (a "
+        "multiprocessor and clock: 128 FP32, 256 FP16 adding up in FP32, 1024 INT8, each a product and a sum)"
+    ),
+    (
+        "not verified: others quote the white paper's RTX 3090 (82 multiprocessors, 1695 MHz: 35.6, 71, 284): "
+        "the same rates; cores, boost and 360 GB/s are those of third parties' tables"
+    ),
+)
+_A100 = (
+    "NVIDIA A100 Tensor Core GPU data sheet (dense)",
+    "verified: 108 multiprocessors, 19.5, 312, 624 and 1555 GB/s in NVIDIA's 'Ampere Architecture In-Depth'",
+)
+_A100_80GB = (
+    "NVIDIA A100 Tensor Core GPU data sheet (dense)",
+    (
+        "verified: the peaks in NVIDIA's 'Ampere Architecture In-Depth', and 2039 GB/s as computed from what "
+        "CUDA's deviceQuery tells of such a card (1593 MHz, 5120 bits, two a clock)"
+    ),
+)
+_H100 = (
+    "NVIDIA H100 Tensor Core GPU data sheet (half of its figures with sparsity)",
+    (
+        "not verified: others quote 989.4 (1978.9 with sparsity) from NVIDIA's H100 white paper, for bf16, and its "
+        "3352 GB/s; 67 and INT8 are those of third parties' tables"
+    ),
+)
+_H200 = (
+    "NVIDIA H200 Tensor Core GPU data sheet (half of its figures with sparsity)",
+    (
+        "not verified: others quote 141 GB, 4.8 TB/s and 1979 (FP16, with sparsity) from NVIDIA's H200 page; the rest "
+        "was not seen: peaks are the H100's, whose chip it has"
+    ),
 )
 
 CARDS: Mapping[str, Card] = MappingProxyType(
@@ -85,27 +135,29 @@ CARDS: Mapping[str, Card] = MappingProxyType(
         "gtx1650": _turing(
             "NVIDIA GeForce GTX 1650 (GDDR5)",
             r"GTX 1650$",
-            "TU117",
-            14,
+            ("TU117", 14),
             boost_hz=1.665e9,
             bandwidth=128e9,
+            checked="128 GB/s is what others quote from NVIDIA's page, 896 cores and 1665 MHz stand in guru3d's table",
         ),
         "gtx1650-gddr6": _turing(
             "NVIDIA GeForce GTX 1650 (GDDR6)",
             r"GTX 1650 \(?GDDR6\)?$",  # drivers call it as they call the one with GDDR5: it is chosen by hand
-            "TU117",
-            14,
+            ("TU117", 14),
             boost_hz=1.590e9,
             bandwidth=192e9,
+            checked="896 cores, 1590 MHz and 192 GB/s are those of pcpartdb's table",
         ),
-        "gtx1660": _turing("NVIDIA GeForce GTX 1660", r"GTX 1660$", "TU116", 22, boost_hz=1.785e9, bandwidth=192e9),
+        "gtx1660": _turing(
+            "NVIDIA GeForce GTX 1660",
+            r"GTX 1660$",
+            ("TU116", 22),
+            boost_hz=1.785e9,
+            bandwidth=192e9,
+            checked="22 multiprocessors, 1785 MHz and 192 GB/s are those of TechPowerUp's review of a card of EVGA's",
+        ),
         "t4": _with_tensor_cores(
-            "NVIDIA T4",
-            r"\bT4$",
-            ("TU104", (7, 5), 40),
-            (8.1e12, 65e12, 130e12),
-            (320e9, 16),
-            "NVIDIA Turing white paper (WP-09183-001) and T4 product brief; the data sheet says 300 GB/s",
+            "NVIDIA T4", r"\bT4$", ("TU104", (7, 5), 40), (8.1e12, 65e12, 130e12), (320e9, 16), _T4
         ),
         "rtx3060": _with_tensor_cores(
             "NVIDIA GeForce RTX 3060 (12 GB)",
@@ -121,7 +173,7 @@ CARDS: Mapping[str, Card] = MappingProxyType(
             ("GA100", (8, 0), 108),
             (19.5e12, 312e12, 624e12),
             (1555e9, 40),
-            _A100_SHEET,
+            _A100,
         ),
         "a100-80gb": _with_tensor_cores(
             "NVIDIA A100 SXM (80 GB)",
@@ -129,7 +181,7 @@ CARDS: Mapping[str, Card] = MappingProxyType(
             ("GA100", (8, 0), 108),
             (19.5e12, 312e12, 624e12),
             (2039e9, 80),
-            _A100_SHEET,
+            _A100_80GB,
         ),
         "h100": _with_tensor_cores(
             "NVIDIA H100 SXM (80 GB)",
@@ -137,7 +189,7 @@ CARDS: Mapping[str, Card] = MappingProxyType(
             ("GH100", (9, 0), 132),
             (67e12, 989e12, 1979e12),
             (3350e9, 80),
-            _H100_SHEET,
+            _H100,
         ),
         "h200": _with_tensor_cores(
             "NVIDIA H200 SXM (141 GB)",
@@ -145,7 +197,7 @@ CARDS: Mapping[str, Card] = MappingProxyType(
             ("GH100", (9, 0), 132),
             (67e12, 989e12, 1979e12),
             (4800e9, 141),
-            "NVIDIA H200 Tensor Core GPU data sheet (half of its figures with sparsity)",
+            _H200,
         ),
     }
 )

@@ -98,7 +98,7 @@ def card_ceiling(card: Card) -> Ceiling:
     peaks = {"float32": card.float32, "float16": card.float16}
     if card.int8 is not None:
         peaks["int8"] = card.int8
-    return Ceiling(device=card.name, peaks=peaks, bandwidth=card.bandwidth, source=card.source)
+    return Ceiling(device=card.name, peaks=peaks, bandwidth=card.bandwidth, source=f"{card.source}; {card.checked}")
 
 
 def _cost(layer: Layer, voxels: int) -> LayerCost:

@@ -32,6 +32,7 @@ def test_peaks_are_those_of_the_vendor(key: str, float32: float, float16: float,
 def test_a_row_agrees_with_itself_and_names_its_source(key: str) -> None:
     card = CARDS[key]
     assert card.source.count("NVIDIA") >= 1
+    assert card.checked.startswith(("verified: ", "not verified: "))
     assert card.has_tensor_cores is not has_emulated_tensor_cores(card.name)
     assert card.float32 < card.float16 < (card.int8 or float("inf"))
     assert (card.int8 is None) is not card.has_tensor_cores
@@ -74,3 +75,34 @@ def test_a_card_is_known_by_the_name_that_its_driver_gives(name: str, key: str) 
 )
 def test_a_card_with_other_clocks_or_cores_is_not_taken_for_its_like(name: str) -> None:
     assert card_of(name) is None
+
+
+def test_what_was_read_in_nvidias_own_text_is_what_the_table_holds() -> None:
+    for key, figures in (("a100", ("108", "19.5", "312", "624", "1555")), ("t4", ("320",)), ("a100-80gb", ("2039",))):
+        card = CARDS[key]
+        assert card.checked.startswith("verified: ")
+        held = (card.multiprocessors, card.float32 / 1e12, card.float16 / 1e12, (card.int8 or 0) / 1e12)
+        texts = {f"{value:g}" for value in (*held, card.bandwidth / 1e9)}
+        for figure in figures:
+            assert figure in card.checked
+            assert figure in texts
+
+
+def test_the_bandwidth_of_an_a100_follows_from_what_such_a_card_tells() -> None:
+    # deviceQuery on an NVIDIA A100-SXM4-80GB: gist.github.com/gengwg/3520df2ebf8872e5ee4818367e3a4122
+    assert pytest.approx(1593e6 * 2 * 5120 / 8, rel=1e-4) == CARDS["a100-80gb"].bandwidth
+
+
+@pytest.mark.parametrize(
+    ("key", "clock", "bits"),
+    [("gtx1650", 8e9, 128), ("gtx1650-gddr6", 12e9, 128), ("gtx1660", 8e9, 192), ("t4", 2 * 5001e6, 256)],
+)
+def test_a_bandwidth_is_bits_a_second_times_the_width_of_the_bus(key: str, clock: float, bits: int) -> None:
+    assert pytest.approx(clock * bits / 8, rel=1e-3) == CARDS[key].bandwidth
+
+
+def test_the_rates_of_an_rtx_3060_are_those_of_the_quoted_rtx_3090() -> None:
+    card, scale = CARDS["rtx3060"], 28 * 1777 / (82 * 1695)  # multiprocessors and clocks
+    assert card.float32 / 1e12 == pytest.approx(35.6 * scale, rel=0.005)
+    assert card.float16 / 1e12 == pytest.approx(71 * scale, rel=0.005)
+    assert (card.int8 or 0) / 1e12 == pytest.approx(284 * scale, rel=0.005)
