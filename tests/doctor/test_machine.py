@@ -65,6 +65,7 @@ def test_a_recorded_machine_survives_json(name: str) -> None:
     ("name", "backend", "precision", "device"),
     [
         ("gtx1650", "torch", "float32", "NVIDIA GeForce GTX 1650"),
+        ("gtx1650_wsl", "torch", "float32", "NVIDIA GeForce GTX 1650"),
         ("t4", "torch", "float32", "Tesla T4"),
         ("a100", "torch", "bf16", "NVIDIA A100-SXM4-80GB"),
         ("cpu_laptop", "ort", "float32", "Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz"),

@@ -113,6 +113,7 @@ def test_no_trap_fires_on_a_healthy_machine(trap: str, name: str) -> None:
                 *("driver below 580", "emulated bf16 (GPU)"),
             },
         ),
+        ("gtx1650_wsl", {"emulated tensor cores", "driver below 580", "emulated bf16 (GPU)"}),
         ("t4", {"TensorRT 11 with ONNX Runtime", "emulated bf16 (GPU)"}),
         ("a100", set()),
         ("cpu_laptop", {"CUDA listed, not usable", "TensorRT without a driver", "emulated bf16 (processor)"}),
@@ -151,6 +152,9 @@ def test_torch_2_9_is_a_trap_unless_it_is_2_9_1_with_a_newer_cudnn(version: str,
     [
         (lambda: changed("a100", nvidia=OLD_DRIVER), "error"),  # torch is built for CUDA 13
         (lambda: recorded("gtx1650"), "note"),
+        (lambda: recorded("gtx1650_wsl"), "note"),
+        # github.com/ollama/ollama/issues/12770: a T4 on EC2 with such a driver was quietly not used any more
+        (lambda: changed("t4", nvidia={"driver": "515.105.01", "cuda": "11.7"}), "error"),
         (lambda: with_packages("gtx1650", tensorrt_cu13="10.16.1.11"), "error"),
         (lambda: with_packages("gtx1650", onnxruntime_gpu="1.28.0"), "error"),
         (lambda: with_packages("gtx1650", nvidia_cuda_runtime="13.0.96"), "error"),
