@@ -6,29 +6,38 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+import numpy as np
+
 from ssa_fast import hardware
-from ssa_fast.errors import BackendError, ConfigError, ShapeError
+from ssa_fast.errors import BackendError, ConfigError, NumericsError, ShapeError
 from ssa_fast.measure import resident_bytes
 from ssa_fast.model.spec import ModelSpec, live_values
-from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.geometry import FloatArray, LabelArray
+from ssa_fast.volume.postprocess import NAN_LOGITS, labels_from_logits
 
 __all__ = [
     "Backend",
     "Choice",
     "Device",
     "Footprint",
+    "Gives",
     "Precision",
     "buffer_bytes",
+    "check_logit_sum",
     "check_windows",
     "cpu_precision",
     "engine_failure",
     "host_footprint",
+    "labels_of_batch",
 ]
 
 _BYTES_PER_VALUE = 4  # shares are of values in float32
 _SPARE_BYTES = 25_000_000  # threads' buffers and code that is loaded when it first runs
 
 Precision: TypeAlias = Literal["float32", "bf16", "float16", "int8"]
+Gives: TypeAlias = Literal["logits", "labels"]
+"""What a graph was asked to give."""
+
 Choice: TypeAlias = Literal["auto", "float32", "bf16"]
 """A precision, or `auto`: bf16 where the device gains from it, else float32."""
 
@@ -78,6 +87,13 @@ class Backend(Protocol):
         BackendError if the engine fails, for want of memory most likely.
         """
 
+    def labels(self, windows: FloatArray) -> LabelArray:
+        """The label of the largest logit: (N, C, X, Y, Z) in, uint8 (N, X, Y, Z) out; the lowest label wins a tie.
+
+        Made where the logits are, so that they need not come to the host. The result may be overwritten by the next
+        call. Raises NumericsError if a logit is NaN, and else what `logits` does.
+        """
+
     def free_bytes(self) -> int | None:
         """Memory that the device has left; None where it is not known."""
 
@@ -108,6 +124,17 @@ def check_windows(windows: FloatArray, spec: ModelSpec) -> None:
         raise ShapeError(f"windows are {windows.shape}, wanted (N, {len(spec.modalities)}, X, Y, Z)")
     if windows.shape[0] < 1 or any(edge < spec.divisor or edge % spec.divisor for edge in windows.shape[2:]):
         raise ShapeError(f"windows are {windows.shape}, wanted edges that are multiples of {spec.divisor}: pad them")
+
+
+def labels_of_batch(logits: FloatArray) -> LabelArray:
+    """`Backend.labels` from `Backend.logits`, for engines without argmax. Raises NumericsError if a logit is NaN."""
+    return np.stack([labels_from_logits(one) for one in logits])
+
+
+def check_logit_sum(logit_sum: float) -> None:
+    """Raises NumericsError if the sum over a batch's logits is NaN: one of them is, or there are two infinities."""
+    if math.isnan(logit_sum):
+        raise NumericsError(NAN_LOGITS)
 
 
 def cpu_precision(choice: Choice) -> Precision:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ssa_fast.backends.base import Gives
 from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import ConfigError, EngineError
 from ssa_fast.files import sha256, write_json
@@ -48,6 +49,9 @@ class Manifest:
     backend: str  # which opens it
     file: str  # the engine, in the manifest's folder
     engine_sha256: str
+    gives: tuple[Gives, ...] = ("logits",)  # those of earlier versions give no labels
+    labels_file: str = ""  # where the labels come from a file of their own
+    labels_sha256: str = ""
     bundle_sha256: str
     onnx_sha256: str  # of the graph that the library was given: the bundle's own, or one made from it
     spec: ModelSpec
@@ -122,13 +126,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, to_mapping(manifest))
 
 
-def engine_bytes(folder: Path, manifest: Manifest) -> bytes:
-    """The engine itself. Raises EngineError if it is missing or not the one that was built."""
-    path = folder / manifest.file
+def engine_bytes(folder: Path, manifest: Manifest, gives: Gives = "logits") -> bytes:
+    """The engine itself, that of the labels where they have one. Raises EngineError if it is missing or exchanged."""
+    is_apart = gives == "labels" and manifest.labels_file != ""
+    path = folder / (manifest.labels_file if is_apart else manifest.file)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path}: cannot be read ({error.strerror}): build it again: {manifest.command}") from error
-    if sha256(content) != manifest.engine_sha256:
+    if sha256(content) != (manifest.labels_sha256 if is_apart else manifest.engine_sha256):
         raise EngineError(f"{path}: is damaged or was exchanged: build it again: {manifest.command}")
     return content

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from ssa_fast import hardware
-from ssa_fast.backends.base import Choice, Device, check_windows, engine_failure, host_footprint
+from ssa_fast.backends.base import Choice, Device, check_logit_sum, check_windows, engine_failure, host_footprint
 from ssa_fast.errors import BackendUnavailable, BundleError
+from ssa_fast.model.argmax import LABELS, LOGIT_SUM, LOGITS, with_labels
 from ssa_fast.model.bundle import Bundle
-from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["PRECISIONS", "OrtBackend", "open_bundle"]
 
@@ -27,7 +30,7 @@ _ENGINE_ERRORS = (  # the library's own classes share no base
 
 
 class OrtBackend:
-    """A bundle in one ONNX Runtime session."""
+    """A bundle in one ONNX Runtime session, which runs what is asked for alone: argmax only where labels are."""
 
     def __init__(self, bundle: Bundle) -> None:
         options = onnxruntime.SessionOptions()
@@ -36,11 +39,13 @@ class OrtBackend:
         options.enable_mem_pattern = False
         options.enable_cpu_mem_arena = False
         try:
-            self._session = onnxruntime.InferenceSession(bundle.content, options, providers=[_PROVIDER])
+            self._session = onnxruntime.InferenceSession(with_labels(bundle.content), options, providers=[_PROVIDER])
         except _ENGINE_ERRORS as error:
             raise BundleError(f"{bundle.path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
         if self._session.get_providers()[0] != _PROVIDER:  # a session may quietly move elsewhere
             raise BackendUnavailable(f"ONNX Runtime runs on {self._session.get_providers()[0]}, wanted {_PROVIDER}")
+        self._asked_alone = onnxruntime.RunOptions()
+        self._asked_alone.only_execute_path_to_fetches = True
         self.spec = bundle.spec
         self.device = Device(
             engine=f"onnxruntime {onnxruntime.__version__}",
@@ -53,12 +58,16 @@ class OrtBackend:
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
-        check_windows(windows, self.spec)
-        try:
-            logits: FloatArray = self._session.run(None, {"windows": windows})[0]
-        except _ENGINE_ERRORS as error:
-            raise engine_failure(self.device, windows, error) from error
+        logits: FloatArray
+        [logits] = self._ran(windows, LOGITS)
         return logits
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        """See `Backend.labels`."""
+        labels: LabelArray
+        labels, logit_sum = self._ran(windows, LABELS, LOGIT_SUM)
+        check_logit_sum(float(logit_sum))
+        return labels
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
@@ -70,6 +79,13 @@ class OrtBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         del self._session
+
+    def _ran(self, windows: FloatArray, *outputs: str) -> Any:
+        check_windows(windows, self.spec)
+        try:
+            return self._session.run(outputs, {"windows": windows}, self._asked_alone)
+        except _ENGINE_ERRORS as error:
+            raise engine_failure(self.device, windows, error) from error
 
 
 def open_bundle(bundle: Bundle, precision: Choice) -> OrtBackend:

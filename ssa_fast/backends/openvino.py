@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,18 +17,22 @@ from ssa_fast.backends.base import (
     Choice,
     Device,
     Footprint,
+    Gives,
     Precision,
     buffer_bytes,
+    check_logit_sum,
     check_windows,
     cpu_precision,
     engine_failure,
     host_footprint,
+    labels_of_batch,
 )
 from ssa_fast.backends.manifest import Manifest, engine_bytes
 from ssa_fast.errors import BundleError, EngineError
+from ssa_fast.model.argmax import LABELS, LOGIT_SUM, LOGITS, with_labels
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
-from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["PRECISIONS", "OpenvinoBackend", "exported", "machine", "open_bundle", "open_engine"]
 
@@ -37,37 +42,66 @@ _TYPES = {"float32": openvino.Type.f32, "bf16": openvino.Type.bf16}
 
 
 class OpenvinoBackend:
-    """A bundle compiled by OpenVINO, again for each shape of windows that it has not just seen."""
+    """A bundle compiled by OpenVINO, again for each shape of windows that it has not just seen.
 
-    def __init__(self, compiled: openvino.CompiledModel, spec: ModelSpec, device: Device) -> None:
-        self.compiled = compiled
-        self._request = compiled.create_infer_request()
+    One of two graphs is held: that of the labels or that of the logits, compiled when it is first asked for. Logits
+    that nobody reads would take the memory that argmax saves.
+    """
+
+    def __init__(
+        self, compiled_for: Callable[[Gives], openvino.CompiledModel], spec: ModelSpec, device: Device
+    ) -> None:
+        self._compiled_for = compiled_for
+        self._compiled: openvino.CompiledModel | None = None
+        self._request: openvino.InferRequest | None = None
+        self._gives: Gives = "labels"
+        self._footprint: Footprint | None = None
         self.spec = spec
         self.device = device
-        self._opened = host_footprint(_SHARE[device.others or device.precision])  # of int8: what it is without it
         self._kept_bytes = 0  # buffers grow with the windows, and do not shrink
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
-        check_windows(windows, self.spec)
-        try:
-            result = self._request.infer({0: openvino.Tensor(windows, shared_memory=True)}, share_outputs=True)
-        except (RuntimeError, MemoryError) as error:
-            raise engine_failure(self.device, windows, error) from error
-        logits: FloatArray = result[0]
-        x, y, z = windows.shape[2:]
-        self._kept_bytes = max(self._kept_bytes, buffer_bytes(self.spec, self._opened.share, len(windows), (x, y, z)))
+        logits: FloatArray = self._ran("logits", windows)[0]
         return logits
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        """See `Backend.labels`."""
+        result = self._ran("labels", windows)
+        if len(result) == 1:  # an engine of before it had argmax
+            return labels_of_batch(result[0])
+        check_logit_sum(float(result[1]))
+        labels: LabelArray = result[0]
+        return labels
 
     @property
     def footprint(self) -> Footprint:
-        """See `Backend.footprint`."""
-        return replace(self._opened, kept_bytes=self._kept_bytes)
+        """See `Backend.footprint`. What nobody asked before is made ready for labels, so that it is known."""
+        if self._footprint is None:
+            self.compiled("labels")
+        assert self._footprint is not None
+        return replace(self._footprint, kept_bytes=self._kept_bytes)
 
     def let_go(self) -> None:
         """See `Backend.let_go`."""
-        self.compiled.release_memory()
+        if self._compiled is not None:
+            self._compiled.release_memory()
         self._kept_bytes = 0
+
+    def compiled(self, gives: Gives) -> openvino.CompiledModel:
+        """The graph of the labels or of the logits; the other one is let go of.
+
+        Raises BundleError or EngineError if OpenVINO cannot load it.
+        """
+        if self._compiled is None or self._gives != gives:
+            self._compiled = self._request = None
+            self._kept_bytes = 0
+            self._compiled = self._compiled_for(gives)
+            self._request = self._compiled.create_infer_request()
+            self._gives = gives
+        if self._footprint is None:
+            self._footprint = host_footprint(_SHARE[self.device.others or self.device.precision])  # int8: as without
+        return self._compiled
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
@@ -75,7 +109,20 @@ class OpenvinoBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        del self._request, self.compiled
+        del self._request, self._compiled, self._compiled_for
+
+    def _ran(self, gives: Gives, windows: FloatArray) -> Any:
+        check_windows(windows, self.spec)
+        self.compiled(gives)
+        assert self._request is not None
+        try:
+            result = self._request.infer({0: openvino.Tensor(windows, shared_memory=True)}, share_outputs=True)
+        except (RuntimeError, MemoryError) as error:
+            raise engine_failure(self.device, windows, error) from error
+        x, y, z = windows.shape[2:]
+        taken = buffer_bytes(self.spec, self.footprint.share, len(windows), (x, y, z))
+        self._kept_bytes = max(self._kept_bytes, taken)
+        return result
 
 
 @lru_cache(maxsize=1)
@@ -97,12 +144,19 @@ def open_bundle(bundle: Bundle, precision: Choice) -> OpenvinoBackend:
     Raises BundleError if OpenVINO cannot load it, ConfigError if the processor lacks the precision.
     """
     chosen = cpu_precision(precision)
-    try:
-        model = _core().read_model(io.BytesIO(bundle.content))
-        compiled = _core().compile_model(model, "CPU", _settings(chosen))
-    except RuntimeError as error:
-        raise BundleError(f"{bundle.path}: OpenVINO cannot load it: {str(error).splitlines()[0]}") from error
-    return OpenvinoBackend(compiled, bundle.spec, _device(chosen, is_int8=bundle.arithmetic == "int8"))
+    content, path = bundle.content, bundle.path
+    _read(content, path)  # now, so that a damaged one is told before a case is read
+
+    def compiled_for(gives: Gives) -> openvino.CompiledModel:
+        graph = _read(with_labels(content), path)
+        wanted = {LABELS, LOGIT_SUM} if gives == "labels" else {LOGITS}
+        results = [result for result in graph.get_results() if result.input_value(0).get_names() & wanted]
+        try:
+            return _core().compile_model(openvino.Model(results, graph.get_parameters()), "CPU", _settings(chosen))
+        except RuntimeError as error:
+            raise _unloadable(path, error) from error
+
+    return OpenvinoBackend(compiled_for, bundle.spec, _device(chosen, is_int8=bundle.arithmetic == "int8"))
 
 
 def open_engine(folder: Path, manifest: Manifest) -> OpenvinoBackend:
@@ -111,28 +165,44 @@ def open_engine(folder: Path, manifest: Manifest) -> OpenvinoBackend:
     Raises EngineError if it is damaged, or was built for another processor or another version of OpenVINO.
     """
     manifest.check_machine(machine(), folder)
-    content = engine_bytes(folder, manifest)
+    for gives in manifest.gives:
+        engine_bytes(folder, manifest, gives)  # now, so that a damaged one is told before a case is read
     is_int8 = manifest.precision == "int8"
     chosen = cast(Precision, manifest.built_with.get("others", "float32") if is_int8 else manifest.precision)
-    try:
-        compiled = _core().import_model(content, "CPU", _settings(chosen))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise EngineError(
-            f"{folder}: OpenVINO cannot load it ({reason}): build it again: {manifest.command}"
-        ) from error
-    return OpenvinoBackend(compiled, manifest.spec, _device(chosen, is_int8=is_int8))
+
+    def compiled_for(gives: Gives) -> openvino.CompiledModel:
+        content = engine_bytes(folder, manifest, gives if gives in manifest.gives else "logits")
+        try:
+            return _core().import_model(content, "CPU", _settings(chosen))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise EngineError(
+                f"{folder}: OpenVINO cannot load it ({reason}): build it again: {manifest.command}"
+            ) from error
+
+    return OpenvinoBackend(compiled_for, manifest.spec, _device(chosen, is_int8=is_int8))
 
 
-def exported(backend: OpenvinoBackend) -> bytes:
-    """The compiled network as OpenVINO stores it, for `open_engine` on this very machine."""
-    content: bytes = backend.compiled.export_model().getvalue()
+def exported(backend: OpenvinoBackend, gives: Gives) -> bytes:
+    """The compiled graph of the logits or of the labels as OpenVINO stores it, for `open_engine` on this machine."""
+    content: bytes = backend.compiled(gives).export_model().getvalue()
     return content
 
 
 def machine() -> dict[str, str]:
     """What must be equal where an engine runs."""
     return {"processor": hardware.cpu().name, "openvino": openvino.__version__}
+
+
+def _read(content: bytes, path: Path) -> openvino.Model:
+    try:
+        return _core().read_model(io.BytesIO(content))
+    except RuntimeError as error:
+        raise _unloadable(path, error) from error
+
+
+def _unloadable(path: Path, error: RuntimeError) -> BundleError:
+    return BundleError(f"{path}: OpenVINO cannot load it: {str(error).splitlines()[0]}")
 
 
 def _settings(precision: Precision) -> dict[Any, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssa_fast import hardware
 from ssa_fast.backends.base import (
@@ -14,6 +16,7 @@ from ssa_fast.backends.base import (
     Device,
     Footprint,
     Precision,
+    check_logit_sum,
     check_windows,
     cpu_precision,
     engine_failure,
@@ -24,7 +27,7 @@ from ssa_fast.errors import ArithmeticUnavailable, BundleError, ConfigError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
-from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle", "torch_facts"]
 
@@ -64,17 +67,16 @@ class PytorchBackend:
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
-        check_windows(windows, self.spec)
-        is_reduced = self.device.precision != "float32"
-        autocast = torch.autocast(self._torch_device.type, _DTYPES[self.device.precision], is_reduced)
-        try:
-            with torch.inference_mode(), autocast:
-                batch = torch.from_numpy(windows).to(device=self._torch_device, memory_format=self._layout)
-                logits = self._network(batch)  # (N, K, X, Y, Z)
-                host: FloatArray = logits.float().contiguous().cpu().numpy()
-        except RuntimeError as error:
-            raise engine_failure(self.device, windows, error) from error
+        host: FloatArray
+        [host] = self._ran(windows, lambda logits: [logits.float().contiguous()])
         return host
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        """See `Backend.labels`."""
+        labels: LabelArray
+        labels, logit_sum = self._ran(windows, _labels_and_sum)
+        check_logit_sum(float(logit_sum))
+        return labels
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
@@ -91,6 +93,23 @@ class PytorchBackend:
         self._network = nn.Identity()
         if self._torch_device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _ran(self, windows: FloatArray, made_of: Callable[[Tensor], Sequence[Tensor]]) -> Any:
+        """What `made_of` makes of the logits (N, K, X, Y, Z) on the device, as arrays of the host."""
+        check_windows(windows, self.spec)
+        is_reduced = self.device.precision != "float32"
+        autocast = torch.autocast(self._torch_device.type, _DTYPES[self.device.precision], is_reduced)
+        try:
+            with torch.inference_mode(), autocast:
+                batch = torch.from_numpy(windows).to(device=self._torch_device, memory_format=self._layout)
+                return [made.cpu().numpy() for made in made_of(self._network(batch))]
+        except RuntimeError as error:
+            raise engine_failure(self.device, windows, error) from error
+
+
+def _labels_and_sum(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The labels (N, X, Y, Z), the lowest in a tie, and a sum that is NaN where a logit is."""
+    return logits.argmax(dim=1).to(torch.uint8).contiguous(), logits.sum(dtype=torch.float32)
 
 
 def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:

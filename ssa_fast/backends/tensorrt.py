@@ -11,13 +11,13 @@ import numpy as np
 import tensorrt
 
 from ssa_fast.backends import cuda
-from ssa_fast.backends.base import Choice, Device, Footprint, Precision, check_windows, engine_failure
+from ssa_fast.backends.base import Choice, Device, Footprint, Precision, check_windows, engine_failure, labels_of_batch
 from ssa_fast.backends.manifest import Manifest, engine_bytes
 from ssa_fast.backends.tensorrt_errors import explained
 from ssa_fast.backends.tensorrt_library import logged, version_of
 from ssa_fast.errors import BackendError, EngineError, ShapeError
 from ssa_fast.model.bundle import Bundle
-from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["GRAPH", "PRECISIONS", "TensorrtBackend", "machine", "open_bundle", "open_engine"]
 
@@ -84,6 +84,10 @@ class TensorrtBackend:
         except BackendError as error:
             raise engine_failure(self.device, windows, error) from error
         return result
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        """See `Backend.labels`."""
+        return labels_of_batch(self.logits(windows))
 
     def free_bytes(self) -> int | None:
         """None: what an engine needs was taken when it was opened."""

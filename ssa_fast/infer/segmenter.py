@@ -217,9 +217,8 @@ class Segmenter:
 
     def _one_pass(self, volume: FloatArray, stages: Stages) -> LabelArray:
         with stages.measure("network"):
-            logits = self.backend.logits(volume[np.newaxis])[0]  # (K, X, Y, Z)
-        with stages.measure("labels"):
-            return labels_from_logits(logits)
+            labels: LabelArray = self.backend.labels(volume[np.newaxis])[0]  # (X, Y, Z)
+        return labels
 
     def _windows(
         self, volume: FloatArray, inner: Box, brain: Brain, plan: Plan, stages: Stages

@@ -9,7 +9,10 @@ from ssa_fast.volume.case import Case
 from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, to_orientation
 from ssa_fast.volume.preprocess import Brain
 
-__all__ = ["labels_from_logits", "restore_labels"]
+__all__ = ["NAN_LOGITS", "labels_from_logits", "restore_labels"]
+
+NAN_LOGITS = "the network gave NaN logits: take --precision float32, or another backend"
+"""What NumericsError says of them, wherever labels are made."""
 
 
 def labels_from_logits(logits: FloatArray) -> LabelArray:
@@ -24,7 +27,7 @@ def labels_from_logits(logits: FloatArray) -> LabelArray:
         labels[channel > best] = label
         np.maximum(best, channel, out=best)
     if np.isnan(best).any():  # maximum carries it along
-        raise NumericsError("the network gave NaN logits: take --precision float32, or another backend")
+        raise NumericsError(NAN_LOGITS)
     return labels
 
 

@@ -8,19 +8,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 from ssa_fast import hardware
 from ssa_fast.backends import Backend, Choice, Device, available_backends, open_backend
-from ssa_fast.errors import BackendError, ShapeError
+from ssa_fast.backends.base import labels_of_batch
+from ssa_fast.errors import BackendError, NumericsError, ShapeError
 from ssa_fast.export.parity import LIMITS, Answer, answers_of, compare, proof_of
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.model.unet import UNet
 from ssa_fast.pretrained import shipped_bundle
 from ssa_fast.volume.case import find_cases, read_case
-from ssa_fast.volume.geometry import FloatArray
-from tests.networks import tiny_config
+from ssa_fast.volume.geometry import FloatArray, LabelArray
+from tests.networks import tiny_bundle, tiny_config
 
 LOGIT_TOLERANCE = {"float32": 1e-3}  # absolute; bf16 keeps 8 bits of a value, so it is held by its labels alone
 RUNS: tuple[tuple[str, Choice], ...] = (
@@ -49,6 +52,9 @@ class EagerFloat64:
     def logits(self, windows: FloatArray) -> FloatArray:
         with torch.inference_mode():
             return self._network(torch.from_numpy(windows).double()).float().numpy()  # type: ignore[no-any-return]
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        return labels_of_batch(self.logits(windows))
 
     def free_bytes(self) -> int | None:
         return None
@@ -91,6 +97,77 @@ def test_logits_are_those_of_the_eager_network(name: str, precision: Choice, tin
     backend.close()
 
 
+@every_run
+def test_labels_are_the_argmax_of_the_logits(name: str, precision: Choice, tiny_bundle_path: Path) -> None:
+    backend = _opened(name, precision, read_bundle(tiny_bundle_path))
+    for shape in ((1, 4, 16, 24, 32), (2, 4, 24, 16, 16)):
+        windows = _windows(*shape, seed=shape[2])
+        labels = backend.labels(windows).copy()
+        assert (labels.dtype, labels.shape) == (np.uint8, (shape[0], *shape[2:]))
+        assert len(np.unique(labels)) >= 3
+        np.testing.assert_array_equal(labels, np.argmax(backend.logits(windows), axis=1))
+        np.testing.assert_array_equal(labels, backend.labels(windows))  # again, after the logits
+    backend.close()
+
+
+def _with_head(bundle: Bundle, weight: float, bias: tuple[float, float, float, float]) -> Bundle:
+    """A bundle whose last layer is changed, so that its logits are known: `bias`, where `weight` is 0."""
+    model = onnx.load_model_from_string(bundle.content)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.name == "head.weight":
+            tensor.CopyFrom(numpy_helper.from_array((values * weight).astype(values.dtype), tensor.name))
+        elif tensor.name == "head.bias":
+            tensor.CopyFrom(numpy_helper.from_array(np.array(bias, dtype=values.dtype), tensor.name))
+    return dataclasses.replace(bundle, content=model.SerializeToString())
+
+
+@every_run
+@pytest.mark.parametrize(("bias", "wanted"), [((1, 1, 1, 1), 0), ((0, 2, 2, 1), 1), ((0, 1, 2, 2), 2)])
+def test_the_lowest_label_wins_a_tie(
+    name: str, precision: Choice, bias: tuple[float, float, float, float], wanted: int, tiny_bundle_path: Path
+) -> None:
+    backend = _opened(name, precision, _with_head(read_bundle(tiny_bundle_path), 0, bias))
+    assert np.unique(backend.labels(_windows(1, 4, 32, 32, 48))).tolist() == [wanted]
+    backend.close()
+
+
+@every_run
+@pytest.mark.parametrize("label", range(4))
+def test_nan_logits_are_an_error_and_no_labels(
+    name: str, precision: Choice, label: int, tiny_bundle_path: Path
+) -> None:
+    bias = [0.0, 0.0, 0.0, 0.0]
+    bias[label] = np.nan
+    backend = _opened(name, precision, _with_head(read_bundle(tiny_bundle_path), 1, tuple(bias)))  # type: ignore[arg-type]
+    windows = _windows(1, 4, 16, 16, 16)
+    with pytest.raises(NumericsError, match="the network gave NaN logits"):
+        backend.labels(windows)
+    assert np.isnan(backend.logits(windows)[:, label]).all()
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def bundle_without_norms(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return read_bundle(tiny_bundle(tmp_path_factory.mktemp("batch"), "batch", "none"))
+
+
+@every_run
+def test_nan_in_one_voxel_is_found_among_many(name: str, precision: Choice, bundle_without_norms: Bundle) -> None:
+    """Without norms it stays where it is, so most logits are numbers. An engine whose ReLU drops it has none."""
+    backend = _opened(name, precision, bundle_without_norms)
+    windows = _windows(2, 4, 32, 32, 32)
+    windows[1, 0, 3, 4, 5] = np.nan
+    share = float(np.isnan(backend.logits(windows)).mean())
+    assert share < 0.5
+    if share == 0:
+        assert backend.labels(windows).max() <= 3
+    else:
+        with pytest.raises(NumericsError, match="the network gave NaN logits"):
+            backend.labels(windows)
+    backend.close()
+
+
 @pytest.fixture(scope="module")
 def answer(shared_ssa: Path) -> Answer:
     """What the eager network makes of a real brain."""
@@ -117,8 +194,9 @@ def test_windows_of_a_wrong_shape_are_refused(
     name: str, precision: Choice, shape: tuple[int, ...], tiny_bundle_path: Path
 ) -> None:
     backend = _opened(name, precision, read_bundle(tiny_bundle_path))
-    with pytest.raises(ShapeError, match="wanted"):
-        backend.logits(_windows(*shape))
+    for run in (backend.logits, backend.labels):
+        with pytest.raises(ShapeError, match="wanted"):
+            run(_windows(*shape))
 
 
 @every_run
@@ -129,9 +207,10 @@ def test_a_failure_of_the_engine_is_one_line_that_says_where(
     wider = dataclasses.replace(tiny_config(), modalities=5)
     spec = dataclasses.replace(backend.spec, modalities=(*backend.spec.modalities, "pd"), network=wider)
     monkeypatch.setattr(backend, "spec", spec)
-    with pytest.raises(BackendError, match=r"failed on 1 x 5 x 16 x 16 x 16 values: ") as caught:
-        backend.logits(_windows(1, 5, 16, 16, 16))  # as the spec now has it, but not the graph
-    assert "\n" not in str(caught.value)
+    for run in (backend.logits, backend.labels):
+        with pytest.raises(BackendError, match=r"failed on 1 x 5 x 16 x 16 x 16 values: ") as caught:
+            run(_windows(1, 5, 16, 16, 16))  # as the spec now has it, but not the graph
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in RUNS}))

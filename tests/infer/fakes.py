@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ssa_fast.backends.base import Device, Footprint, check_windows
+from ssa_fast.backends.base import Device, Footprint, check_windows, labels_of_batch
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
 from ssa_fast.model.spec import ModelSpec
-from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.geometry import FloatArray, LabelArray
 from tests.networks import tiny_config
 
 
@@ -34,6 +34,9 @@ class BrightnessBackend:
         logits[:, 2] = 2 * (windows[:, 3] > 1)
         logits[:, 3] = 3 * (windows[:, 1] > 1)
         return logits
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        return labels_of_batch(self.logits(windows))
 
     def free_bytes(self) -> int | None:
         return None
