@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -49,10 +50,10 @@ def proven_on(parity: Parity | None) -> Proven:
     return Proven.PHANTOMS if all(is_phantom_name(name) for name in parity.cases) else Proven.REAL_BRAINS
 
 
-def keep_engine(place: Place, manifest: Manifest, content: bytes, device: str, version: str) -> Path:
+def keep_engine(place: Place, manifest: Manifest, files: Mapping[str, bytes], device: str, version: str) -> Path:
     """The folder in which an engine was put, with its manifest; a warning is logged of what they take the place of.
 
-    `device` and `version` are those of its name. Raises EngineError, and writes nothing, if the engine that is there
+    `files` are the engine's, by name; `device` and `version` are those of the folder's name. Raises EngineError, and writes nothing, if the engine that is there
     runs here and was proven on better than this one: real brains before phantoms before nothing. If the place is forced
     that one goes too.
     """
@@ -71,7 +72,8 @@ def keep_engine(place: Place, manifest: Manifest, content: bytes, device: str, v
             _proof(manifest.parity),
         )
     (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
-    write_whole(folder / manifest.file, content)
+    for name, content in files.items():
+        write_whole(folder / name, content)
     write_manifest(folder, manifest)
     return folder
 

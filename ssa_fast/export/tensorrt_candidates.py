@@ -270,7 +270,7 @@ def _written(job: Job, best: _Tried, tried: list[_Tried]) -> tuple[Path, Manifes
     manifest = dataclasses.replace(best.manifest, candidates=candidates)
     device = manifest.needs.get("GPU", f"sm{job.profile.capability.replace('.', '')}")
     place = Place(root=job.root, is_forced=job.is_forced)
-    folder = keep_engine(place, manifest, best.content, device, job.ours.name)
+    folder = keep_engine(place, manifest, {manifest.file: best.content}, device, job.ours.name)
     return folder, manifest
 
 

@@ -88,16 +88,10 @@ def build_openvino(
         parity=one.parity,
         command=command,
     )
-<<<<<<< HEAD
+    files = {ENGINE: content, ENGINE_OF_LABELS: labels}
     folder = keep_engine(
-        place, manifest, content, versions["processor"], f"openvino-{versions['openvino'].split('-')[0]}"
+        place, manifest, files, versions["processor"], f"openvino-{versions['openvino'].split('-')[0]}"
     )
-=======
-    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is whole, this is no engine
-    write_whole(folder / ENGINE, content)
-    write_whole(folder / ENGINE_OF_LABELS, labels)
-    write_manifest(folder, manifest)
->>>>>>> 9b43858 (Make labels in the engine, where one pass needs no logits)
     for other in built.values():
         other.backend.close()
     return folder, manifest

@@ -51,7 +51,8 @@ def _manifest(content: bytes, parity: Parity | None, **changes: object) -> Manif
 
 def _kept(root: Path, content: bytes, parity: Parity | None, *, is_forced: bool = False, **changes: object) -> Path:
     place = Place(root=root, is_forced=is_forced)
-    return keep_engine(place, _manifest(content, parity, **changes), content, "a GPU", "TensorRT 11.0")
+    manifest = _manifest(content, parity, **changes)
+    return keep_engine(place, manifest, {manifest.file: content}, "a GPU", "TensorRT 11.0")
 
 
 @pytest.mark.parametrize(
