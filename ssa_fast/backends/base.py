@@ -23,7 +23,7 @@ __all__ = [
     "Gives",
     "Precision",
     "buffer_bytes",
-    "check_logit_sum",
+    "check_logit_mean",
     "check_windows",
     "cpu_precision",
     "engine_failure",
@@ -131,9 +131,9 @@ def labels_of_batch(logits: FloatArray) -> LabelArray:
     return np.stack([labels_from_logits(one) for one in logits])
 
 
-def check_logit_sum(logit_sum: float) -> None:
-    """Raises NumericsError if the sum over a batch's logits is NaN: one of them is, or there are two infinities."""
-    if math.isnan(logit_sum):
+def check_logit_mean(logit_mean: float) -> None:
+    """Raises NumericsError if the mean over a batch's logits is NaN: one of them is, or there are two infinities."""
+    if math.isnan(logit_mean):
         raise NumericsError(NAN_LOGITS)
 
 

@@ -8,9 +8,9 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from ssa_fast import hardware
-from ssa_fast.backends.base import Choice, Device, check_logit_sum, check_windows, engine_failure, host_footprint
+from ssa_fast.backends.base import Choice, Device, check_logit_mean, check_windows, engine_failure, host_footprint
 from ssa_fast.errors import BackendUnavailable, BundleError
-from ssa_fast.model.argmax import LABELS, LOGIT_SUM, LOGITS, with_labels
+from ssa_fast.model.argmax import LABELS, LOGIT_MEAN, LOGITS, with_labels
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
@@ -65,8 +65,8 @@ class OrtBackend:
     def labels(self, windows: FloatArray) -> LabelArray:
         """See `Backend.labels`."""
         labels: LabelArray
-        labels, logit_sum = self._ran(windows, LABELS, LOGIT_SUM)
-        check_logit_sum(float(logit_sum))
+        labels, logit_mean = self._ran(windows, LABELS, LOGIT_MEAN)
+        check_logit_mean(float(logit_mean))
         return labels
 
     def free_bytes(self) -> int | None:

@@ -20,7 +20,7 @@ from ssa_fast.backends.base import (
     Gives,
     Precision,
     buffer_bytes,
-    check_logit_sum,
+    check_logit_mean,
     check_windows,
     cpu_precision,
     engine_failure,
@@ -29,7 +29,7 @@ from ssa_fast.backends.base import (
 )
 from ssa_fast.backends.manifest import Manifest, engine_bytes
 from ssa_fast.errors import BundleError, EngineError
-from ssa_fast.model.argmax import LABELS, LOGIT_SUM, LOGITS, with_labels
+from ssa_fast.model.argmax import LABELS, LOGIT_MEAN, LOGITS, with_labels
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray, LabelArray
@@ -70,7 +70,7 @@ class OpenvinoBackend:
         result = self._ran("labels", windows)
         if len(result) == 1:  # an engine of before it had argmax
             return labels_of_batch(result[0])
-        check_logit_sum(float(result[1]))
+        check_logit_mean(float(result[1]))
         labels: LabelArray = result[0]
         return labels
 
@@ -149,7 +149,7 @@ def open_bundle(bundle: Bundle, precision: Choice) -> OpenvinoBackend:
 
     def compiled_for(gives: Gives) -> openvino.CompiledModel:
         graph = _read(with_labels(content), path)
-        wanted = {LABELS, LOGIT_SUM} if gives == "labels" else {LOGITS}
+        wanted = {LABELS, LOGIT_MEAN} if gives == "labels" else {LOGITS}
         results = [result for result in graph.get_results() if result.input_value(0).get_names() & wanted]
         try:
             return _core().compile_model(openvino.Model(results, graph.get_parameters()), "CPU", _settings(chosen))

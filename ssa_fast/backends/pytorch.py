@@ -16,7 +16,7 @@ from ssa_fast.backends.base import (
     Device,
     Footprint,
     Precision,
-    check_logit_sum,
+    check_logit_mean,
     check_windows,
     cpu_precision,
     engine_failure,
@@ -74,8 +74,8 @@ class PytorchBackend:
     def labels(self, windows: FloatArray) -> LabelArray:
         """See `Backend.labels`."""
         labels: LabelArray
-        labels, logit_sum = self._ran(windows, _labels_and_sum)
-        check_logit_sum(float(logit_sum))
+        labels, logit_mean = self._ran(windows, _labels_and_mean)
+        check_logit_mean(float(logit_mean))
         return labels
 
     def free_bytes(self) -> int | None:
@@ -107,9 +107,9 @@ class PytorchBackend:
             raise engine_failure(self.device, windows, error) from error
 
 
-def _labels_and_sum(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The labels (N, X, Y, Z), the lowest in a tie, and a sum that is NaN where a logit is."""
-    return logits.argmax(dim=1).to(torch.uint8).contiguous(), logits.sum(dtype=torch.float32)
+def _labels_and_mean(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The labels (N, X, Y, Z), the lowest in a tie, and a mean that is NaN where a logit is."""
+    return logits.argmax(dim=1).to(torch.uint8).contiguous(), logits.mean(dtype=torch.float32)
 
 
 def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:

@@ -7,9 +7,9 @@ Sources: the encoding of protocol buffers ("Last One Wins"); field numbers of on
 
 from __future__ import annotations
 
-__all__ = ["LABELS", "LOGITS", "LOGIT_SUM", "with_labels"]
+__all__ = ["LABELS", "LOGITS", "LOGIT_MEAN", "with_labels"]
 
-LOGITS, LABELS, LOGIT_SUM = "logits", "labels", "logit_sum"
+LOGITS, LABELS, LOGIT_MEAN = "logits", "labels", "logit_mean"
 """Names of outputs: float32 (N, K, X, Y, Z); uint8 (N, X, Y, Z); float32 (), NaN where a logit of the batch is."""
 
 _FLOAT, _UINT8 = 1, 2  # of TensorProto.DataType
@@ -23,21 +23,21 @@ _INT = 2  # of AttributeProto.AttributeType
 
 
 def with_labels(graph: bytes) -> bytes:
-    """An ONNX model that gives `logits` alone, with `labels` and `logit_sum` as further outputs.
+    """An ONNX model that gives `logits` alone, with `labels` and `logit_mean` as further outputs.
 
-    The lowest label wins a tie, as in numpy's argmax. What argmax makes of NaN is each engine's own affair, but a sum
-    carries NaN along: NaN in `logit_sum` says that a logit is NaN, or that there are infinities of both signs.
+    The lowest label wins a tie, as in numpy's argmax. What argmax makes of NaN is each engine's own affair, but a mean
+    carries NaN along: NaN in `logit_mean` says that a logit is NaN, or that there are infinities of both signs.
     TensorRT makes uint8 from floating point alone, hence the float32 between.
     """
     parts = [
         _node("ArgMax", LOGITS, f"{LABELS}.int64", axis=1, keepdims=0),
         _node("Cast", f"{LABELS}.int64", f"{LABELS}.float32", to=_FLOAT),
         _node("Cast", f"{LABELS}.float32", LABELS, to=_UINT8),
-        _node("ReduceSum", LOGITS, LOGIT_SUM, keepdims=0),
+        _node("ReduceMean", LOGITS, LOGIT_MEAN, keepdims=0),
     ]
     added = b"".join(_message(_GRAPH_NODE, part) for part in parts)
     added += _message(_GRAPH_OUTPUT, _value(LABELS, _UINT8, ("batch", "x", "y", "z")))
-    added += _message(_GRAPH_OUTPUT, _value(LOGIT_SUM, _FLOAT, ()))
+    added += _message(_GRAPH_OUTPUT, _value(LOGIT_MEAN, _FLOAT, ()))
     return graph + _message(_MODEL_GRAPH, added)
 
 
