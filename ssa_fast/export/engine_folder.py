@@ -53,9 +53,10 @@ def proven_on(parity: Parity | None) -> Proven:
 def keep_engine(place: Place, manifest: Manifest, files: Mapping[str, bytes], device: str, version: str) -> Path:
     """The folder in which an engine was put, with its manifest; a warning is logged of what they take the place of.
 
-    `files` are the engine's, by name; `device` and `version` are those of the folder's name. Raises EngineError, and writes nothing, if the engine that is there
-    runs here and was proven on better than this one: real brains before phantoms before nothing. If the place is forced
-    that one goes too.
+    `files` are the engine's, by name; `device` and `version` are those of the folder's name.
+
+    Raises EngineError, and writes nothing, if the engine that is there runs here and was proven on better than this
+    one: real brains before phantoms before nothing. If the place is forced that one goes too.
     """
     folder = place.root / engine_name(manifest, device, version)
     earlier = _there(folder, manifest) if is_engine(folder) else None
