@@ -18,8 +18,7 @@ import ray
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import ssa_fast
-from ssa_fast.errors import BackendError, BackendUnavailable, ConfigError, SsaFastError
+from ssa_fast.errors import BackendError, BackendUnavailable, SsaFastError
 from ssa_fast.files import remove_partials
 from ssa_fast.infer.cohort import CohortRun, Outcome
 from ssa_fast.infer.plan import Plan
@@ -159,13 +158,8 @@ class Crew:
         machine = hand.place.machine
         if isinstance(told, SsaFastError):
             raise type(told)(f"machine {machine}: {told}") from told
-        if told.version != ssa_fast.__version__:
-            raise ConfigError(
-                f"machine {machine} has ssa-fast {told.version}, this one {ssa_fast.__version__}: install one version"
-            )
-        if self._first is not None and told.fingerprint != self._first.fingerprint:
-            raise ConfigError(f"machine {machine} has another network of that name: give --bundle a path that all see")
         self._first = self._first or told
+        told.check_like(self._first, machine)
         self._deaths[hand.place] = 0
         self.ready[told.device] += 1
 

@@ -63,6 +63,17 @@ class Ready:
     chosen: str  # which backend was chosen and why, where that was left open
     version: str  # of ssa-fast
 
+    def check_like(self, first: Ready, machine: str) -> None:
+        """Raises ConfigError, naming its machine, if the network or ssa-fast is another than the first worker's."""
+        if self.version != first.version:
+            raise ConfigError(
+                f"machine {machine} has ssa-fast {self.version}, another one {first.version}: install one version"
+            )
+        if self.fingerprint != first.fingerprint:
+            raise ConfigError(
+                f"machine {machine} has another network '{self.network}': let --bundle be one file that all see"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:

@@ -143,3 +143,17 @@ def test_a_record_that_is_sent_is_plain_values(tmp_path: Path) -> None:
     outcome = _opened(_work(tmp_path)).segment(files).outcome
     assert outcome is not None
     assert json.loads(json.dumps(outcome.record)) == outcome.record
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"version": "9.9"}, "machine two has ssa-fast 9.9, another one 0.1: install one version"),
+        ({"fingerprint": "abd"}, "machine two has another network 'lite': let --bundle be one file"),
+    ],
+)
+def test_workers_with_another_version_or_network_are_refused(other: dict[str, str], words: str) -> None:
+    first = Ready(network="lite", device="one", fingerprint="abc", chosen="", version="0.1")
+    dataclasses.replace(first, device="another").check_like(first, "two")
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(first, **other).check_like(first, "two")
