@@ -43,7 +43,8 @@ def connected(address: str = LOCAL, cpus: int | None = None) -> Iterator[list[Ma
 
     `address` is `local`, `auto` for the cluster that this machine is part of, or its HOST:PORT. A local cluster has
     `cpus` processors, or else as many as this process may use, and its memory; it ends with the block, and leaves
-    nothing behind. Until then SIGTERM leaves by way of SystemExit, where nobody handles it yet.
+    nothing behind but Ray's token in `~/.ray`. Until then SIGTERM leaves by way of SystemExit, where nobody handles it
+    yet.
 
     Raises ConfigError if there is no cluster, or none that this Ray can join.
     """
