@@ -52,9 +52,8 @@ class Contestant:
     log: Path
     precision: Choice = "float32"
     threads: int = field(default_factory=lambda: hardware.cpu().threads)
-    seconds_to_first: float | None = None  # from the start of its process to its first segmentation
+    seconds_to_open: float = 0.0  # from the start of its process until its network is open
     _process: subprocess.Popen[str] | None = field(default=None, repr=False)
-    _began: float = 0.0
 
     def __enter__(self) -> Contestant:
         job = {
@@ -66,7 +65,7 @@ class Contestant:
         }
         environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
         environment |= {"OMP_NUM_THREADS": str(self.threads), "nnUNet_def_n_proc": str(self.threads)}
-        self._began = time.perf_counter()
+        start = time.perf_counter()
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.peers.worker", json.dumps(job)],
@@ -79,10 +78,11 @@ class Contestant:
                 cwd=_ROOT,
             )
         try:
-            self._heard()  # its network is open
+            self._heard()
         except RuntimeError:
             self._close()
             raise
+        self.seconds_to_open = time.perf_counter() - start
         return self
 
     def __exit__(
@@ -96,8 +96,6 @@ class Contestant:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"case": str(case), "out": str(out)}) + "\n")
         answer = self._heard()
-        if self.seconds_to_first is None:
-            self.seconds_to_first = time.perf_counter() - self._began
         return Answer(seconds=answer["seconds"], path=Path(answer["path"]), peak_bytes=answer["peak_bytes"])
 
     def _heard(self) -> dict[str, Any]:

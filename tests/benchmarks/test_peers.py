@@ -96,14 +96,14 @@ def test_peers_write_on_the_grid_of_the_case(results: dict[Kind, dict[str, Path]
         np.testing.assert_allclose(found.affine, image.affine)
 
 
-def test_a_contestant_is_timed_from_the_start_of_its_process(bundle: Path, cases: list[Path], tmp_path: Path) -> None:
+def test_opening_is_timed_apart_from_cases(bundle: Path, cases: list[Path], tmp_path: Path) -> None:
     with Contestant(kind="ours", bundle=bundle, window=None, log=tmp_path / "log", threads=1) as contestant:
+        to_open = contestant.seconds_to_open
         first = contestant.segment(cases[0], tmp_path / "out")
-        to_first = contestant.seconds_to_first
         second = contestant.segment(cases[0], tmp_path / "out")
-    assert to_first == contestant.seconds_to_first
-    assert to_first is not None
-    assert to_first > first.seconds > 0
+    assert to_open == contestant.seconds_to_open
+    assert to_open > 0.1, "Python and an engine do not start in a tenth of a second"
+    assert min(first.seconds, second.seconds) > 0
     assert second.peak_bytes >= first.peak_bytes > 10_000_000
 
 
