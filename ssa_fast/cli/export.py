@@ -6,7 +6,7 @@ import importlib
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ssa_fast.errors import BackendUnavailable, ConfigError
 from ssa_fast.export.engine_folder import Place
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import bundle_path
-from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
+from ssa_fast.volume.case import CaseFiles, find_cases
 from ssa_fast.volume.phantom import write_phantoms
 
 __all__ = ["command"]
@@ -132,12 +132,14 @@ def command(
         raise ConfigError("--profile is for engines: take --backend openvino, trt or trt-rtx, or leave it away")
     if is_checkpoint and wish.backend == "ort" and wish.precision in (None, "float32") and not wish.rewrites:
         assert wish.out is not None  # checked with the wish
-        _export_checkpoint(Path(wish.source), wish.out, _one(case_paths), (scores, words, weights))
+        with _cases(case_paths) as cases:
+            _export_checkpoint(Path(wish.source), wish.out, cases, (scores, words, weights))
         return
     with tempfile.TemporaryDirectory() as folder:
         if is_checkpoint:
             path = Path(folder, "checkpoint.onnx")
-            _export_checkpoint(Path(wish.source), path, case_paths[0] if case_paths else None, (scores, words, weights))
+            with _cases(case_paths) as cases:  # one will do: all follow, with what is made of it
+                _export_checkpoint(Path(wish.source), path, cases[:1], (scores, words, weights))
         else:
             path = bundle_path(wish.source)
         bundle = read_bundle(path, is_unsealed_allowed=wish.backend == "ort")  # what is written from it has one
@@ -155,21 +157,24 @@ def command(
 def _write_bundle(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> None:
     try:
         from ssa_fast.export import convert
-        from ssa_fast.export.parity import answers_of, compare, limits_for, open_reference, read_proofs
+        from ssa_fast.export.parity import compare, limits_for, open_reference, read_proofs
+        from ssa_fast.export.stored_answers import stored_answers
     except ImportError as error:
         raise BackendUnavailable(f"{_EXTRAS} ({error})") from error
     from ssa_fast.backends import open_backend
 
-    name, reference = open_reference(bundle)
-    with closing(reference):
-        answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
-    if wish.precision == "int8":
-        form = convert.int8_form(bundle, answers, lambda one: open_backend("ort", one), rewrites=wish.rewrites)
-    else:
-        form = convert.form_of(bundle, "float16" if wish.precision == "float16" else "float32", wish.rewrites)
-    with closing(open_backend("ort", form.bundle)) as candidate:
-        parity = compare(name, answers, candidate, limits_for(form.bundle.arithmetic, candidate.device))
     assert wish.out is not None  # checked with the wish
+    name, reference = open_reference(bundle)
+    proofs = read_proofs(cases, bundle.spec.divisor)
+    with ExitStack() as stack:
+        with closing(reference):
+            answers = stack.enter_context(stored_answers(reference, proofs, wish.out))
+        if wish.precision == "int8":
+            form = convert.int8_form(bundle, answers, lambda one: open_backend("ort", one), rewrites=wish.rewrites)
+        else:
+            form = convert.form_of(bundle, "float16" if wish.precision == "float16" else "float32", wish.rewrites)
+        with closing(open_backend("ort", form.bundle)) as candidate:
+            parity = compare(name, answers, candidate, limits_for(form.bundle.arithmetic, candidate.device))
     written = convert.write_form(form, parity, wish.out)
     sizes = f"{len(written.content) / 1e6:.1f} MB, its source has {len(bundle.content) / 1e6:.1f} MB"
     click.echo(f"wrote {wish.out}: computes in {written.arithmetic}, {sizes}")
@@ -183,8 +188,9 @@ def _write_bundle(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> No
 def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> None:
     try:
         from ssa_fast.export import to_openvino
-        from ssa_fast.export.parity import answers_of, open_reference, read_proofs
+        from ssa_fast.export.parity import open_reference, read_proofs
         from ssa_fast.export.profile import read_profile
+        from ssa_fast.export.stored_answers import stored_answers
     except ImportError as error:
         raise BackendUnavailable(
             f"an OpenVINO engine needs more: pip install 'ssa-fast[openvino,export,cpu]' ({error})"
@@ -201,16 +207,18 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
     command += ["--precision", wish.precision] if wish.precision else []
     command += ["--out", str(wish.out)] if wish.out else []
     _, reference = open_reference(bundle)
-    with closing(reference):
-        answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
-    folder, manifest = to_openvino.build_openvino(
-        bundle,
-        replace(profile, precisions=wanted),
-        Path(profile_name).stem,
-        answers,
-        wish.place,
-        command=shlex.join(command) + " --cases CASES",
-    )
+    proofs = read_proofs(cases, bundle.spec.divisor)
+    with ExitStack() as kept:
+        with closing(reference):
+            answers = kept.enter_context(stored_answers(reference, proofs, wish.place.root))
+        folder, manifest = to_openvino.build_openvino(
+            bundle,
+            replace(profile, precisions=wanted),
+            Path(profile_name).stem,
+            answers,
+            wish.place,
+            command=shlex.join(command) + " --cases CASES",
+        )
     print_candidates(manifest.candidates)
     for what in ("layers in float", "times as long as all in int8"):
         if what in manifest.built_with:
@@ -230,7 +238,7 @@ def _build_tensorrt(bundle: Bundle, wish: _Wish, cases: list[CaseFiles]) -> None
 def _export_checkpoint(
     checkpoint: Path,
     out: Path,
-    case_path: Path | None,
+    cases: Sequence[CaseFiles],
     facts: tuple[tuple[str, ...], dict[str, object], str],
 ) -> None:
     try:
@@ -241,15 +249,9 @@ def _export_checkpoint(
     scores, words, weights = facts
     loaded = load_checkpoint(checkpoint)
     spec = override(loaded.spec, scores=dict(_score(text) for text in scores), **words)
-    parity = export_bundle(loaded, spec, _proving_case(case_path), out, is_float16=weights == "float16")
+    parity = export_bundle(loaded, spec, cases, out, is_float16=weights == "float16")
     click.echo(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB, weights in {weights}")
     click.echo(f"proven on {parity}")
-
-
-def _one(paths: tuple[Path, ...]) -> Path | None:
-    if len(paths) > 1:
-        raise ConfigError(f"a checkpoint's bundle is proven on one case, got {len(paths)}: give one --case")
-    return paths[0] if paths else None
 
 
 @contextmanager
@@ -257,18 +259,6 @@ def _cases(paths: tuple[Path, ...]) -> Iterator[list[CaseFiles]]:
     """The cases to prove on: those given, else a phantom that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         yield find_cases(list(paths) if paths else write_phantoms(Path(folder), cases=1, seed=0))
-
-
-def _proving_case(path: Path | None) -> Case:
-    if path is not None:
-        found = find_cases([path])
-        if len(found) > 1:
-            raise ConfigError(
-                f"--case {path} holds {len(found)} cases, wanted one: give one of them, such as {found[0].folder}"
-            )
-        return read_case(found[0])
-    with _cases(()) as [files]:
-        return read_case(files)
 
 
 def _score(text: str) -> tuple[str, float]:

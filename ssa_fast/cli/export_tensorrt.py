@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
+from pathlib import Path
 
 import click
 
@@ -51,7 +52,7 @@ def build(
         cases=cases,
         root=place.root,
         is_forced=place.is_forced,
-        quantized=_quantized(bundle, profile, cases),
+        quantized=_quantized(bundle, profile, cases, place.root),
         precision=precision,
     )
     folder, manifest = build_best(job)
@@ -67,19 +68,19 @@ def build(
     click.echo(f"wrote {folder}: run it with 'ssa-fast infer --bundle {folder} CASES'")
 
 
-def _quantized(bundle: Bundle, profile: Profile, cases: list[CaseFiles]) -> Bundle | None:
+def _quantized(bundle: Bundle, profile: Profile, cases: list[CaseFiles], root: Path) -> Bundle | None:
     """The network in int8, for a profile that tries it, calibrated and proven on the cases by ONNX Runtime."""
     if "int8" not in profile.precisions or not cases:
         return None
     from ssa_fast.export.convert import int8_form
-    from ssa_fast.export.parity import answers_of, open_reference, read_proofs
+    from ssa_fast.export.parity import open_reference, read_proofs
+    from ssa_fast.export.stored_answers import stored_answers
 
     _, reference = open_reference(bundle)
-    with closing(reference):
-        answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
-    limits = profile.limits_of("int8")
+    limits, proofs = profile.limits_of("int8"), read_proofs(cases, bundle.spec.divisor)
     try:
-        return int8_form(bundle, answers, lambda one: open_backend("ort", one), limits=limits).bundle
+        with closing(reference), stored_answers(reference, proofs, root) as answers:
+            return int8_form(bundle, answers, lambda one: open_backend("ort", one), limits=limits).bundle
     except SsaFastError as error:  # the other precisions may serve
         click.echo(f"int8 is not tried: {error}")
         return None

@@ -14,7 +14,7 @@ from ssa_fast.cli.options import PATH
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError
 from ssa_fast.export.engine_folder import proven_on
-from ssa_fast.export.parity import answers_of, compare, limits_for, merged, open_reference, read_proofs
+from ssa_fast.export.parity import limits_for, merged, open_reference, parities, read_proofs
 from ssa_fast.export.reference import reference_of_bundle, reference_of_engine
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
@@ -47,10 +47,10 @@ def command(
         name, held = open_reference(bundle)
         click.echo(f"{opened.device} against {name}")
         with closing(held):
-            for files in find_cases(cases):  # one at a time: a laptop cannot hold them all
-                [answer] = answers_of(held, read_proofs([files], opened.spec.divisor, _shape(Path(candidate))))
-                each.append(compare(name, [answer], opened, limits))
-                click.echo(_line(each[-1].cases[0], each[-1]))
+            proofs = read_proofs(find_cases(cases), opened.spec.divisor, _shape(Path(candidate)))
+            for one in parities(proofs, (name, held), opened, limits):
+                each.append(one)
+                click.echo(_line(one.cases[0], one))
     parity = merged(each)
     click.echo(_line("all", parity))
     if json_path is not None:

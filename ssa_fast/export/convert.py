@@ -81,9 +81,10 @@ def int8_form(
     model = form_of(bundle, "float32", rewrites).bundle
     graph = onnx.load_from_string(model.content)
     known = set(bundle.spec.trained_on.split())
-    proofs = [answer.proof for answer in answers]
-    calibrating = ([proof for proof in proofs if proof.name in known] or proofs)[:_CALIBRATED]
-    search = _Search(graph, ranges_of(graph, (proof.windows for proof in calibrating)), model, judge, limits)
+    names = [answer.proof.name for answer in answers]
+    places = ([place for place, name in enumerate(names) if name in known] or list(range(len(names))))[:_CALIBRATED]
+    ranges = ranges_of(graph, (answers[place].proof.windows for place in places))  # one brain in memory at a time
+    search = _Search(graph, ranges, model, judge, limits)
     whole = search.form(())
     kept, shares = search.kept(answers)
     found = search.form(kept)
@@ -93,7 +94,7 @@ def int8_form(
             windows = answers[0].proof.windows
             ratio = paired_ratio(lambda: ours.logits(windows), lambda: fastest.logits(windows), rounds=3)
     quantization = Quantization(
-        calibrated_on=tuple(proof.name for proof in calibrating), kept=kept, share_if_kept=shares, times_as_long=ratio
+        calibrated_on=tuple(names[place] for place in places), kept=kept, share_if_kept=shares, times_as_long=ratio
     )
     return Form(bundle=found, quantization=quantization)
 

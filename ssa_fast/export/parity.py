@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType, MappingProxyType
 from typing import TypeVar
@@ -19,9 +19,8 @@ from ssa_fast.labels import REGIONS
 from ssa_fast.metrics.overlap import overlaps
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.parity import Limits, Parity
-from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case
-from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, to_ras
-from ssa_fast.volume.nifti import read_labels
+from ssa_fast.volume.case import Case, CaseFiles, read_case, read_reference
+from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray
 from ssa_fast.volume.postprocess import labels_from_logits
 from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
 
@@ -34,6 +33,7 @@ __all__ = [
     "limits_for",
     "merged",
     "open_reference",
+    "parities",
     "proof_of",
     "read_proofs",
 ]
@@ -73,7 +73,7 @@ class Answer:
 def proof_of(case: Case, divisor: int, truth: LabelArray | None = None, shape: tuple[int, ...] = ()) -> Proof:
     """A case as a network is given it: its brain box, edges padded to multiples of `divisor`.
 
-    `truth` (X, Y, Z) is in the axes of the case's files. `shape` asks for a window of that size instead, about the
+    `truth` (X, Y, Z) is in RAS axes. `shape` asks for a window of that size instead, about the
     middle of the brain: for engines that were built for one shape alone.
     """
     brain = crop_to_brain(case)
@@ -83,25 +83,28 @@ def proof_of(case: Case, divisor: int, truth: LabelArray | None = None, shape: t
     turned = None
     if truth is not None:
         turned = np.zeros(windows.shape[2:], dtype=np.uint8)
-        turned[inner.slices] = to_ras(truth, case.grid.affine)[brain.box.slices]
+        turned[inner.slices] = truth[brain.box.slices]
     if shape:
         windows, foreground = _middle(windows, shape), _middle(foreground, shape)
         turned = None if turned is None else _middle(turned, shape)
     return Proof(name=case.name, windows=windows, foreground=foreground, truth=turned)
 
 
-def read_proofs(cases: Sequence[CaseFiles], divisor: int, shape: tuple[int, ...] = ()) -> list[Proof]:
-    """The proofs of cases, with the segmentation of each that has one. Raises CaseError."""
-    proofs = []
+def read_proofs(cases: Iterable[CaseFiles], divisor: int, shape: tuple[int, ...] = ()) -> Iterator[Proof]:
+    """The proofs of cases, each read when it is asked for, with the segmentation of each that has one.
+
+    Raises CaseError, also for a segmentation on another grid.
+    """
     for files in cases:
-        with errors_of_case(files.name):
-            truth = read_labels(files.one("seg")).array if "seg" in files.found else None
-        proofs.append(proof_of(read_case(files), divisor, None if truth is None else truth.astype(np.uint8), shape))
-    return proofs
+        case = read_case(files)
+        yield proof_of(case, divisor, read_reference(files, case) if files.found.get("seg") else None, shape)
 
 
-def answers_of(reference: Backend, proofs: Sequence[Proof]) -> list[Answer]:
-    """What the reference makes of each proof: worked out once, held against every candidate."""
+def answers_of(reference: Backend, proofs: Iterable[Proof]) -> list[Answer]:
+    """What the reference makes of each proof: worked out once, held against every candidate.
+
+    Of a whole brain an answer takes 0.13 GB: for many see `stored_answers`, and for one candidate `parities`.
+    """
     answers = []
     for proof in proofs:
         logits = reference.logits(proof.windows)[0].copy()  # (K, X, Y, Z)
@@ -115,6 +118,21 @@ def compare(reference: str, answers: Sequence[Answer], candidate: Backend, limit
     Raises ShapeError for no answer, NumericsError for NaN in the candidate's logits.
     """
     return merged([_compared(reference, answer, candidate, limits) for answer in answers])
+
+
+def parities(
+    proofs: Iterable[Proof], reference: tuple[str, Backend], candidate: Backend, limits: Limits
+) -> Iterator[Parity]:
+    """The parity of `candidate` on each proof with the reference, by name and backend.
+
+    When the next is read nothing of the one before is held: a laptop cannot hold many brains. Raises like `compare`.
+    """
+    name, held = reference
+    for proof in proofs:
+        [answer] = answers_of(held, [proof])
+        parity = _compared(name, answer, candidate, limits)
+        del proof, answer
+        yield parity
 
 
 def _compared(reference: str, answer: Answer, candidate: Backend, limits: Limits) -> Parity:

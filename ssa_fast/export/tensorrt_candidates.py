@@ -7,8 +7,8 @@ import importlib
 import shlex
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from ssa_fast.backends.tensorrt_library import Logged, version_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
 from ssa_fast.export.engine_folder import Place, keep_engine
 from ssa_fast.export.float16 import to_float16
-from ssa_fast.export.parity import Answer, Proof, answers_of, compare, open_reference, read_proofs
+from ssa_fast.export.parity import Answer, Proof, compare, open_reference, read_proofs
 from ssa_fast.export.profile import Boxes, Profile
+from ssa_fast.export.stored_answers import stored_answers
 from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, one_shape, target_of
 from ssa_fast.files import sha256
 from ssa_fast.model.bundle import Bundle
@@ -112,8 +113,9 @@ def build_best(job: Job) -> tuple[Path, Manifest]:
         target_of(job.ours.library, job.profile)
     recipes, tried = recipes_of(job), list[_Tried]()
     for boxes in (job.profile.boxes, one_shape(job.profile.window)):
-        run = _checked_build(job) if job.ours.is_rtx else _proven_build(job, boxes)
-        tried += [_attempt(run, recipe, boxes) for recipe in recipes]
+        with ExitStack() as kept:
+            run = _checked_build(job) if job.ours.is_rtx else _proven_build(job, boxes, kept)
+            tried += [_attempt(run, recipe, boxes) for recipe in recipes]
         valid = [one for one in tried if one.manifest is not None]
         if valid:
             best = valid[0] if job.ours.is_rtx else min(valid, key=lambda one: one.candidate.milliseconds or np.inf)
@@ -150,15 +152,15 @@ def _checked_build(job: Job) -> Callable[[Recipe, Boxes], _Tried]:
     return run
 
 
-def _proven_build(job: Job, boxes: Boxes) -> Callable[[Recipe, Boxes], _Tried]:
-    """How TensorRT tries a recipe: it is built, run, proven and timed."""
+def _proven_build(job: Job, boxes: Boxes, kept: ExitStack) -> Callable[[Recipe, Boxes], _Tried]:
+    """How TensorRT tries a recipe, until `kept` is closed: it is built, run, proven and timed."""
     try:  # here, for they import TensorRT and CUDA
         runtime = importlib.import_module("ssa_fast.backends.tensorrt")
         cuda = importlib.import_module("ssa_fast.backends.cuda")
     except ImportError as error:
         raise BackendUnavailable(f"running an engine needs more: pip install 'ssa-fast[trt]' ({error})") from error
     needs = runtime.machine()
-    reference, answers = _answers(job, boxes)
+    reference, answers = _answers(job, boxes, kept)
     windows = np.random.default_rng(0).standard_normal((1, len(job.bundle.spec.modalities), *boxes.usual))
     windows = windows.astype(np.float32)
 
@@ -208,24 +210,22 @@ def _build(job: Job, recipe: Recipe, boxes: Boxes) -> Built:
     return build_engine(job.ours, recipe, job.bundle.spec, job.profile, boxes, cache)
 
 
-def _answers(job: Job, boxes: Boxes) -> tuple[str, list[Answer]]:
+def _answers(job: Job, boxes: Boxes, kept: ExitStack) -> tuple[str, Sequence[Answer]]:
     """What the float32 bundle makes of the cases, in the shapes that the engine takes."""
     name, reference = open_reference(job.bundle)
     with closing(reference):
-        return name, answers_of(reference, _proofs(job, boxes))
+        return name, kept.enter_context(stored_answers(reference, _proofs(job, boxes), job.root))
 
 
-def _proofs(job: Job, boxes: Boxes) -> list[Proof]:
+def _proofs(job: Job, boxes: Boxes) -> Iterator[Proof]:
     """The cases' brain boxes, cut or padded about their middle where an engine for `boxes` does not take them."""
-    proofs = []
     for files in job.cases:
         [proof] = read_proofs([files], job.bundle.spec.divisor)
         edges = zip(boxes.smallest, proof.windows.shape[2:], boxes.largest, strict=True)
         shape = tuple(min(max(least, edge), most) for least, edge, most in edges)
         if shape != proof.windows.shape[2:]:
             [proof] = read_proofs([files], job.bundle.spec.divisor, shape)
-        proofs.append(proof)
-    return proofs
+        yield proof
 
 
 def _median_ms(engine: Backend, windows: Any) -> float:

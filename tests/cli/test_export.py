@@ -8,23 +8,10 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
-from ssa_fast.cli.export import _proving_case, command
+from ssa_fast.cli.export import command
 from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.model.bundle import read_bundle
 from tests.cases import write_case
-
-
-def test_the_case_given_is_the_one_that_is_read(tmp_path: Path) -> None:
-    assert _proving_case(write_case(tmp_path, "A")).name == "A"
-
-
-def test_a_folder_of_cases_is_refused_for_none_of_them_was_chosen(tmp_path: Path) -> None:
-    for name in ("A", "B", "C"):
-        write_case(tmp_path, name)
-    wanted = f"--case {tmp_path} holds 3 cases, wanted one: give one of them, such as {tmp_path / 'A'}"
-    with pytest.raises(ConfigError) as caught:
-        _proving_case(tmp_path)
-    assert str(caught.value) == wanted
 
 
 def _run(*arguments: object) -> Result:
@@ -73,6 +60,22 @@ def test_a_bundle_without_checksum_gets_one_and_builds_no_engine(tiny_bundle_pat
     refused = _run(early, "--backend", "openvino", "--case", case, "--out", tmp_path / "engines")
     assert isinstance(refused.exception, BundleError)
     assert "has no checksum" in str(refused.exception)
+
+
+def test_a_checkpoint_is_proven_on_all_the_cases_of_a_folder(tmp_path: Path) -> None:
+    from ssa_fast.model.checkpoint import save_checkpoint
+    from tests.networks import tiny_checkpoint  # needs torch
+
+    for seed, name in enumerate(("A", "B", "C")):
+        write_case(tmp_path / "cases", name, seed=seed, labels=False)
+    save_checkpoint(tmp_path / "last.safetensors", tiny_checkpoint())
+    out = tmp_path / "mine.onnx"
+    done = _run(tmp_path / "last.safetensors", "--cases", tmp_path / "cases", "--out", out)
+    assert done.exception is None, done.exception
+    assert "proven on 3 cases" in done.output
+    parity = read_bundle(out).parity
+    assert parity is not None
+    assert parity.cases == ("A", "B", "C")
 
 
 @pytest.mark.slow

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ssa_fast.backends import Device, Precision
-from ssa_fast.errors import BundleError, ShapeError
-from ssa_fast.export.parity import LIMITS, limits_for, merged, open_reference
+from ssa_fast.backends import Device, Precision, open_backend
+from ssa_fast.errors import BundleError, CaseError, ShapeError
+from ssa_fast.export.parity import (
+    LIMITS,
+    Proof,
+    answers_of,
+    compare,
+    limits_for,
+    merged,
+    open_reference,
+    parities,
+    read_proofs,
+)
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.parity import Parity
+from ssa_fast.volume.case import find_cases
+from ssa_fast.volume.geometry import bounding_box
+from tests.cases import tumor_labels, turned_affine, write_case, write_nifti
 
 
 def _parity(name: str, agreement: float, error: float, change: float | None) -> Parity:
@@ -59,6 +75,46 @@ def test_the_limits_are_those_of_the_coarsest_precision(
 ) -> None:
     device = Device(engine="e", name="n", precision=precision, others=others)
     assert limits_for(arithmetic, device) is LIMITS[wanted]
+
+
+def test_parities_are_those_of_each_case_and_hold_one_at_a_time(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_bundle_path)
+    name, reference = open_reference(bundle)
+    candidate = open_backend("ort", bundle)
+    cases = find_cases([write_case(tmp_path, case, seed=seed) for seed, case in enumerate(("A", "B"))])
+    alive = []
+
+    def watched() -> Iterator[Proof]:
+        for files in cases:
+            gc.collect()
+            alive.append(sum(type(one) is Proof for one in gc.get_objects()))
+            yield from read_proofs([files], bundle.spec.divisor)
+
+    each = list(parities(watched(), (name, reference), candidate, LIMITS["float32"]))
+    answers = answers_of(reference, read_proofs(cases, bundle.spec.divisor))
+    assert merged(each) == compare(name, answers, candidate, LIMITS["float32"])
+    assert alive[0] == alive[1]
+
+
+def test_a_segmentation_on_another_grid_is_refused(tmp_path: Path) -> None:
+    folder = write_case(tmp_path, "A")
+    shifted = np.eye(4)
+    shifted[0, 3] = 5
+    write_nifti(folder / "A-seg.nii.gz", tumor_labels(), shifted)
+    with pytest.raises(CaseError, match=r"case A: .*A-seg\.nii\.gz: affine differs by 5 mm"):
+        list(read_proofs(find_cases([folder]), 8))
+
+
+def test_a_segmentation_lies_where_the_brain_does_whatever_the_axes_of_the_files(tmp_path: Path) -> None:
+    [plain] = read_proofs(find_cases([write_case(tmp_path / "plain", "A")]), 8)
+    [proof] = read_proofs(find_cases([write_case(tmp_path / "turned", "A", affine=turned_affine("LPS"))]), 8)
+    assert proof.truth is not None
+    assert plain.truth is not None
+    boxes = [bounding_box(one.foreground).slices for one in (proof, plain)]
+    turned, straight = proof.truth[boxes[0]], plain.truth[boxes[1]]
+    assert straight.any()
+    np.testing.assert_array_equal(turned[::-1, ::-1], straight)
+    np.testing.assert_allclose(proof.windows[0, 0][boxes[0]][::-1, ::-1], plain.windows[0, 0][boxes[1]], atol=1e-5)
 
 
 def test_a_reference_is_a_float32_bundle(tiny_bundle_path: Path) -> None:

@@ -13,14 +13,14 @@ from ssa_fast.errors import ParityError
 from ssa_fast.export import to_bundle
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.unet import fold_batch_norm
-from ssa_fast.volume.case import Case, find_cases, read_case
+from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
 from tests.networks import Stem, random_network, tiny_bundle, tiny_checkpoint, tiny_config
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> Case:
-    return read_case(find_cases([write_case(tmp_path / "case", "Proof-001")])[0])
+def cases(tmp_path: Path) -> list[CaseFiles]:
+    return find_cases([write_case(tmp_path / "cases", name, seed=seed) for seed, name in enumerate(("A", "B"))])
 
 
 def test_a_batch_norm_bundle_is_folded_named_like_the_state_dict_and_proven(tmp_path: Path) -> None:
@@ -61,7 +61,9 @@ def test_a_bundle_keeps_its_spec_and_the_parent_of_its_weights(tiny_bundle_path:
     assert (spec.name, spec.window, spec.trained_on) == ("tiny", parent.spec.window, "nothing")
 
 
-def test_a_network_that_differs_is_not_written(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_differs_is_not_written(
+    tmp_path: Path, cases: list[CaseFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = tiny_checkpoint()
     intact = to_bundle.onnx_graph
 
@@ -72,8 +74,17 @@ def test_a_network_that_differs_is_not_written(tmp_path: Path, case: Case, monke
 
     monkeypatch.setattr(to_bundle, "onnx_graph", damaged)
     with pytest.raises(ParityError, match="nothing was written"):
-        to_bundle.export_bundle(checkpoint, checkpoint.spec, case, tmp_path / "out" / "damaged.onnx")
+        to_bundle.export_bundle(checkpoint, checkpoint.spec, cases, tmp_path / "out" / "damaged.onnx")
     assert not (tmp_path / "out").exists()
+
+
+def test_it_is_proven_on_all_cases_and_their_segmentations(cases: list[CaseFiles], tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint()
+    out = tmp_path / "two.onnx"
+    parity = to_bundle.export_bundle(checkpoint, checkpoint.spec, cases, out, is_float16=False)
+    assert read_bundle(out).parity == parity
+    assert parity.cases == ("A", "B")
+    assert parity.dice_change.keys() == {"WT", "TC", "ET"}
 
 
 @pytest.mark.parametrize("stem", ["none", "half"])
