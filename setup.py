@@ -45,7 +45,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ssa_fast", "ssa_fast.*"]),
     package_data={"ssa_fast": ["py.typed", "pretrained/*.onnx", "pretrained/*.md", "train/recipes/*.toml"]},
-    # build profiles: `read_profile` finds them in the clone, else here below the environment's prefix
+    # build profiles: `read_profile` finds them in the clone, else here in a folder above the package
     data_files=[
         ("share/ssa-fast/export", sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("export/*.toml")))
     ],

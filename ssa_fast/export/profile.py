@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from ssa_fast.export.parity import LIMITS
 from ssa_fast.model.parity import Limits
 
 __all__ = ["Boxes", "Profile", "profile_names", "read_profile"]
+
+_EVERYWHERE = "gtx1650.toml"  # by which the folder of profiles is known
 
 Shape = tuple[int, int, int]
 Precision = Literal["float32", "float16", "bf16", "int8"]
@@ -86,6 +87,18 @@ def read_profile(name: str) -> Profile:
 
 
 def _folder() -> Path:
-    """`export/` of the clone; where there is none, what the wheel has put under the environment's `share`."""
-    clone = Path(__file__).resolve().parents[2] / "export"
-    return clone if (clone / "gtx1650.toml").is_file() else Path(sys.prefix, "share", "ssa-fast", "export")
+    """`export/` of the clone; where there is none, what the wheel has put under `share`.
+
+    That lies in the folder that was installed into, some levels above the package: an environment, ~/.local of
+    `pip install --user`, a --prefix or --target, also one that was moved since. `sys.prefix` would be the first alone.
+    Raises ConfigError if they lie nowhere there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    shared = [above / "share" / "ssa-fast" / "export" for above in package.parents]
+    for folder in (package.parent / "export", *shared):
+        if (folder / _EVERYWHERE).is_file():
+            return folder
+    raise ConfigError(
+        f"the profiles that come with ssa-fast do not lie in 'share/ssa-fast/export' of any folder above {package}: "
+        "install it again, or give a .toml file"
+    )

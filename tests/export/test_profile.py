@@ -128,14 +128,32 @@ def test_a_profile_is_frozen() -> None:
         read_profile("gtx1650").window = (64, 64, 64)  # type: ignore[misc]
 
 
-def test_without_a_clone_profiles_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "packages",
+    [
+        "lib/python3.11/site-packages",  # an environment, --prefix, and --user below ~/.local
+        "lib64/python3.11/site-packages",
+        "Lib/site-packages",  # Windows
+        "Python311/site-packages",  # Windows, --user
+        "",  # --target
+    ],
+)
+def test_without_a_clone_profiles_come_from_where_it_was_installed(
+    packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = tmp_path / "share" / "ssa-fast" / "export"
     shared.mkdir(parents=True)
-    (shared / "there.toml").write_text(MINE, encoding="utf-8")
-    monkeypatch.setattr(profile, "__file__", str(tmp_path / "site-packages" / "ssa_fast" / "export" / "profile.py"))
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    assert profile_names() == ("there",)
-    assert read_profile("there").description == "mine"
+    (shared / "gtx1650.toml").write_text(MINE, encoding="utf-8")
+    monkeypatch.setattr(profile, "__file__", str(tmp_path / packages / "ssa_fast" / "export" / "profile.py"))
+    assert profile_names() == ("gtx1650",)
+    assert read_profile("gtx1650").description == "mine"
+
+
+def test_where_there_are_none_a_file_of_your_own_is_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "__file__", str(tmp_path / "ssa_fast" / "export" / "profile.py"))
+    with pytest.raises(ConfigError, match=r"do not lie in 'share/ssa-fast/export' .*: install it again, or give a"):
+        read_profile("gtx1650")
+    assert read_profile(_file(tmp_path, MINE)).description == "mine"
 
 
 @pytest.mark.skipif(
