@@ -64,9 +64,14 @@ class Footprint:
 
     held_bytes: int  # when it was opened: of this process on a CPU, of the device on a GPU
     share: float  # of the float32 values that the network must have at once, those that the engine really has
+    labels_share: float | None = None  # as `share`, where labels are asked for in one pass; None: the same
     is_host: bool = True  # whether that memory is this process's
     shapes: tuple[tuple[int, int, int], ...] = ()  # that it takes, X Y Z: one, or the smallest and the largest; (): any
     kept_bytes: int = 0  # buffers that it keeps from windows that it ran, until `let_go`
+
+    def share_for(self, gives: Gives) -> float:
+        """`share`, or `labels_share` where labels are asked for."""
+        return self.labels_share if gives == "labels" and self.labels_share is not None else self.share
 
 
 class Backend(Protocol):
@@ -113,9 +118,9 @@ def buffer_bytes(spec: ModelSpec, share: float, batch: int, window: tuple[int, i
     return math.ceil(_BYTES_PER_VALUE * share * batch * live_values(spec.network) * math.prod(window))
 
 
-def host_footprint(share: float) -> Footprint:
+def host_footprint(share: float, labels_share: float) -> Footprint:
     """The footprint of an engine that runs in this process's memory."""
-    return Footprint(held_bytes=resident_bytes() + _SPARE_BYTES, share=share)
+    return Footprint(held_bytes=resident_bytes() + _SPARE_BYTES, share=share, labels_share=labels_share)
 
 
 def check_windows(windows: FloatArray, spec: ModelSpec) -> None:

@@ -109,6 +109,7 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
     shape = (x, y, z)
     passes = math.prod(len(window_starts(edge, part, wish.overlap)) for edge, part in zip(shape, window, strict=True))
     batch = min(wish.batch, passes)
+    share = footprint.share_for("labels" if passes == 1 else "logits")
     around = 0
     if passes > 1 and footprint.is_host:  # the volume that windows are cut from, and what they are blended in
         around = spec.network.modalities * math.prod(shape)
@@ -122,7 +123,7 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
         batch=batch,
         gflop=passes * gflop(spec.network, window),
         peak_bytes=footprint.held_bytes
-        + buffer_bytes(spec, footprint.share, batch, window)
+        + buffer_bytes(spec, share, batch, window)
         + _BYTES_PER_VALUE * around,
     )
 

@@ -45,6 +45,14 @@ def test_what_the_engine_holds_and_takes_decides_the_peak() -> None:
     assert there.peak_bytes == pytest.approx(500 + alone / 2, abs=2)
 
 
+def test_one_pass_takes_the_share_of_labels_and_windows_that_of_logits() -> None:
+    footprint = Footprint(held_bytes=0, share=1.0, labels_share=0.5)
+    whole = plan_case(BRAIN, SPECS["lite"], Wish(), footprint)
+    assert whole.peak_bytes == pytest.approx(_plan().peak_bytes / 2, abs=2)
+    windows = Wish(window=(96, 96, 96))
+    assert plan_case(BRAIN, SPECS["lite"], windows, footprint) == plan_case(BRAIN, SPECS["lite"], windows, PLAIN)
+
+
 def test_expected_seconds_are_work_over_pace_and_unknown_without_one() -> None:
     plan = plan_case(BRAIN, SPECS["lite"], Wish(), PLAIN, pace=100.0)
     assert plan.expected_seconds == pytest.approx(1.495, abs=0.001)
