@@ -14,7 +14,7 @@ from ssa_fast.cli.options import PATH
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError
 from ssa_fast.export.engine_folder import proven_on
-from ssa_fast.export.parity import limits_for, merged, open_reference, parities, read_proofs
+from ssa_fast.export.parity import Proof, fitted, limits_for, merged, open_reference, parities, read_proofs
 from ssa_fast.export.reference import reference_of_bundle, reference_of_engine
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
@@ -43,11 +43,12 @@ def command(
     """
     opened, limits, bundle = _opened(Path(candidate), candidate, backend, reference)
     each = []
+    shapes = read_manifest(Path(candidate)).shapes if is_engine(Path(candidate)) else ()
     with closing(opened):
         name, held = open_reference(bundle)
         click.echo(f"{opened.device} against {name}")
         with closing(held):
-            proofs = read_proofs(find_cases(cases), opened.spec.divisor, _shape(Path(candidate)))
+            proofs = (_fitted(proof, shapes) for proof in read_proofs(find_cases(cases), opened.spec.divisor))
             for one in parities(proofs, (name, held), opened, limits):
                 each.append(one)
                 click.echo(_line(one.cases[0], one))
@@ -87,10 +88,13 @@ def _opened(path: Path, candidate: str, backend: str, reference: str | None) -> 
     return opened, limits_for(loaded.arithmetic, opened.device), bundle
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    """The one shape that an engine takes, or nothing where it takes any or a range."""
-    shapes = read_manifest(path).shapes if is_engine(path) else ()
-    return shapes[0] if len(shapes) == 1 else ()
+def _fitted(proof: Proof, shapes: tuple[tuple[int, int, int], ...]) -> Proof:
+    """The proof in a shape that the engine takes; a line says where that is not the brain's own."""
+    made = fitted(proof, shapes)
+    if made is not proof:
+        before, after = (" x ".join(map(str, one.windows.shape[2:])) for one in (proof, made))
+        click.echo(f"{proof.name}: its box of {before} is cut or padded to {after}, which the engine takes")
+    return made
 
 
 def _line(name: str, parity: Parity) -> str:

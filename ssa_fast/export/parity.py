@@ -30,6 +30,7 @@ __all__ = [
     "Proof",
     "answers_of",
     "compare",
+    "fitted",
     "limits_for",
     "merged",
     "open_reference",
@@ -70,11 +71,10 @@ class Answer:
     labels: LabelArray  # (X, Y, Z), 0 outside the brain
 
 
-def proof_of(case: Case, divisor: int, truth: LabelArray | None = None, shape: tuple[int, ...] = ()) -> Proof:
+def proof_of(case: Case, divisor: int, truth: LabelArray | None = None) -> Proof:
     """A case as a network is given it: its brain box, edges padded to multiples of `divisor`.
 
-    `truth` (X, Y, Z) is in RAS axes. `shape` asks for a window of that size instead, about the
-    middle of the brain: for engines that were built for one shape alone.
+    `truth` (X, Y, Z) is in RAS axes.
     """
     brain = crop_to_brain(case)
     windows, inner = pad_brain(brain, divisor)
@@ -84,20 +84,33 @@ def proof_of(case: Case, divisor: int, truth: LabelArray | None = None, shape: t
     if truth is not None:
         turned = np.zeros(windows.shape[2:], dtype=np.uint8)
         turned[inner.slices] = truth[brain.box.slices]
-    if shape:
-        windows, foreground = _middle(windows, shape), _middle(foreground, shape)
-        turned = None if turned is None else _middle(turned, shape)
     return Proof(name=case.name, windows=windows, foreground=foreground, truth=turned)
 
 
-def read_proofs(cases: Iterable[CaseFiles], divisor: int, shape: tuple[int, ...] = ()) -> Iterator[Proof]:
+def read_proofs(cases: Iterable[CaseFiles], divisor: int) -> Iterator[Proof]:
     """The proofs of cases, each read when it is asked for, with the segmentation of each that has one.
 
     Raises CaseError, also for a segmentation on another grid.
     """
     for files in cases:
         case = read_case(files)
-        yield proof_of(case, divisor, read_reference(files, case) if files.found.get("seg") else None, shape)
+        yield proof_of(case, divisor, read_reference(files, case) if files.found.get("seg") else None)
+
+
+def fitted(proof: Proof, shapes: Sequence[tuple[int, ...]]) -> Proof:
+    """The proof in a shape that an engine takes: cut or padded about its middle, axis by axis, where it must be.
+
+    `shapes` are those of the engine's manifest: one, the smallest and the largest, or none where it takes any.
+    """
+    if not shapes:
+        return proof
+    edges = zip(shapes[0], proof.windows.shape[2:], shapes[-1], strict=True)
+    shape = tuple(min(max(least, edge), most) for least, edge, most in edges)
+    if shape == proof.windows.shape[2:]:
+        return proof
+    truth = None if proof.truth is None else _middle(proof.truth, shape)
+    windows, foreground = _middle(proof.windows, shape), _middle(proof.foreground, shape)
+    return dataclasses.replace(proof, windows=windows, foreground=foreground, truth=truth)
 
 
 def answers_of(reference: Backend, proofs: Iterable[Proof]) -> list[Answer]:

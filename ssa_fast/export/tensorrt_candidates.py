@@ -23,7 +23,7 @@ from ssa_fast.backends.tensorrt_library import Logged, version_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
 from ssa_fast.export.engine_folder import Place, keep_engine
 from ssa_fast.export.float16 import to_float16
-from ssa_fast.export.parity import Answer, Proof, compare, open_reference, read_proofs
+from ssa_fast.export.parity import Answer, Proof, compare, fitted, open_reference, read_proofs
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.export.stored_answers import stored_answers
 from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, one_shape, target_of
@@ -219,13 +219,8 @@ def _answers(job: Job, boxes: Boxes, kept: ExitStack) -> tuple[str, Sequence[Ans
 
 def _proofs(job: Job, boxes: Boxes) -> Iterator[Proof]:
     """The cases' brain boxes, cut or padded about their middle where an engine for `boxes` does not take them."""
-    for files in job.cases:
-        [proof] = read_proofs([files], job.bundle.spec.divisor)
-        edges = zip(boxes.smallest, proof.windows.shape[2:], boxes.largest, strict=True)
-        shape = tuple(min(max(least, edge), most) for least, edge, most in edges)
-        if shape != proof.windows.shape[2:]:
-            [proof] = read_proofs([files], job.bundle.spec.divisor, shape)
-        yield proof
+    for proof in read_proofs(job.cases, job.bundle.spec.divisor):
+        yield fitted(proof, (boxes.smallest, boxes.largest))
 
 
 def _median_ms(engine: Backend, windows: Any) -> float:

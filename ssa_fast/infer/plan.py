@@ -122,9 +122,7 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
         passes=passes,
         batch=batch,
         gflop=passes * gflop(spec.network, window),
-        peak_bytes=footprint.held_bytes
-        + buffer_bytes(spec, share, batch, window)
-        + _BYTES_PER_VALUE * around,
+        peak_bytes=footprint.held_bytes + buffer_bytes(spec, share, batch, window) + _BYTES_PER_VALUE * around,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,16 @@ def test_a_record_of_phantoms_does_not_replace_one_of_real_brains(
     assert done.exception is None, done.exception
     assert f"the manifest of {engine} keeps its record, which is of real brains" in done.output
     assert read_manifest(engine) == before
+
+
+def test_brains_beyond_an_engines_range_are_cut_and_named(cases: Path, engine: Path, tiny_bundle_path: Path) -> None:
+    manifest = read_manifest(engine)
+    write_manifest(engine, dataclasses.replace(manifest, shapes=((16, 16, 16), (16, 16, 64))))
+    done = _run(engine, cases / "A-001", "--bundle", tiny_bundle_path)
+    write_manifest(engine, manifest)
+    assert done.exception is None, done.exception
+    line = next(line for line in done.output.splitlines() if line.startswith("A-001: its box of "))
+    assert re.fullmatch(r"A-001: its box of .* is cut or padded to 16 x 16 x \d+, which the engine takes", line)
 
 
 def test_an_engine_that_fails_gets_that_record_and_an_error(cases: Path, engine: Path, tiny_bundle_path: Path) -> None:

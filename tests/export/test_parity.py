@@ -17,6 +17,7 @@ from ssa_fast.export.parity import (
     Proof,
     answers_of,
     compare,
+    fitted,
     limits_for,
     merged,
     open_reference,
@@ -123,3 +124,36 @@ def test_a_reference_is_a_float32_bundle(tiny_bundle_path: Path) -> None:
     assert (name, reference.device.precision) == ("tiny in torch float32", "float32")
     with pytest.raises(BundleError, match="the reference is the float32 bundle"):
         open_reference(dataclasses.replace(bundle, arithmetic="int8"))
+
+
+def _proof(*shape: int) -> Proof:
+    places = np.arange(np.prod(shape)).reshape(shape)
+    windows = np.stack([places] * 4)[np.newaxis].astype(np.float32)
+    return Proof(name="A", windows=windows, foreground=places > 3, truth=(places % 4).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "wanted"),
+    [
+        ((), (16, 32, 48)),
+        (((32, 32, 32),), (32, 32, 32)),
+        (((16, 16, 16), (64, 64, 64)), (16, 32, 48)),
+        (((32, 16, 16), (64, 32, 32)), (32, 32, 32)),
+    ],
+)
+def test_a_proof_is_brought_to_a_shape_that_the_engine_takes(
+    shapes: tuple[tuple[int, ...], ...], wanted: tuple[int, ...]
+) -> None:
+    proof = _proof(16, 32, 48)
+    made = fitted(proof, shapes)
+    assert made.truth is not None
+    assert (made.windows.shape, made.foreground.shape, made.truth.shape) == ((1, 4, *wanted), wanted, wanted)
+    assert (made is proof) == (wanted == (16, 32, 48))
+
+
+def test_a_proof_is_cut_and_padded_about_its_middle() -> None:
+    proof, made = _proof(16, 32, 48), fitted(_proof(16, 32, 48), ((32, 32, 32),))
+    np.testing.assert_array_equal(made.windows[:, :, 8:24], proof.windows[..., 8:40])
+    np.testing.assert_array_equal(made.foreground[8:24], proof.foreground[..., 8:40])
+    np.testing.assert_array_equal(made.truth[8:24], proof.truth[..., 8:40])
+    assert not made.windows[:, :, [*range(8), *range(24, 32)]].any()
