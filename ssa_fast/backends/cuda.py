@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from cuda.bindings import runtime
 
 from ssa_fast.backends.tensorrt_errors import explained, failure_of
 from ssa_fast.errors import BackendError
-from ssa_fast.volume.geometry import FloatArray
 
 __all__ = ["Buffer", "Event", "Gpu", "Graph", "Stream", "copy_in", "copy_out", "gpu", "memory_bytes", "versions"]
 
@@ -48,11 +48,12 @@ def memory_bytes() -> tuple[int, int]:
 
 
 class Buffer:
-    """Memory for float32 values twice over: on the GPU, and pinned on the host, where copies run beside the GPU."""
+    """Memory for values twice over: on the GPU, and pinned on the host, where copies run beside the GPU."""
 
-    def __init__(self, values: int) -> None:
+    def __init__(self, values: int, kind: npt.DTypeLike = np.float32) -> None:
         self.values = values
-        size = 4 * values
+        self.kind = np.dtype(kind)
+        size = self.kind.itemsize * values
         self.device = int(_checked("cudaMalloc", runtime.cudaMalloc(size), size))
         try:
             self._host = int(_checked("cudaMallocHost", runtime.cudaMallocHost(size), size))
@@ -61,12 +62,12 @@ class Buffer:
             raise
         self.pinned_address = self._host
 
-    def host(self, shape: tuple[int, ...]) -> FloatArray:
+    def host(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """The first values of the host's half as an array of `shape`."""
         values = int(np.prod(shape))
         assert values <= self.values, (shape, self.values)
-        memory = (ctypes.c_float * values).from_address(self._host)
-        array: FloatArray = np.ctypeslib.as_array(memory).reshape(shape)
+        memory = (ctypes.c_ubyte * (values * self.kind.itemsize)).from_address(self._host)
+        array: npt.NDArray[Any] = np.ctypeslib.as_array(memory).view(self.kind).reshape(shape)
         return array
 
     def close(self) -> None:
@@ -144,14 +145,18 @@ class Graph:
 def copy_in(buffer: Buffer, values: int, stream: Stream) -> None:
     """Put the copy of `values` from host to GPU into the stream."""
     kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-    done = runtime.cudaMemcpyAsync(buffer.device, buffer.pinned_address, 4 * values, kind, stream.handle)
+    done = runtime.cudaMemcpyAsync(
+        buffer.device, buffer.pinned_address, buffer.kind.itemsize * values, kind, stream.handle
+    )
     _checked("cudaMemcpyAsync", done)
 
 
 def copy_out(buffer: Buffer, values: int, stream: Stream) -> None:
     """Put the copy of `values` from GPU to host into the stream."""
     kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
-    done = runtime.cudaMemcpyAsync(buffer.pinned_address, buffer.device, 4 * values, kind, stream.handle)
+    done = runtime.cudaMemcpyAsync(
+        buffer.pinned_address, buffer.device, buffer.kind.itemsize * values, kind, stream.handle
+    )
     _checked("cudaMemcpyAsync", done)
 
 

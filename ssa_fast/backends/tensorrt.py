@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import tensorrt
 
 from ssa_fast.backends import cuda
-from ssa_fast.backends.base import Choice, Device, Footprint, Precision, check_windows, engine_failure, labels_of_batch
+from ssa_fast.backends.base import (
+    Choice,
+    Device,
+    Footprint,
+    Precision,
+    check_logit_mean,
+    check_windows,
+    engine_failure,
+    labels_of_batch,
+)
 from ssa_fast.backends.manifest import Manifest, engine_bytes
 from ssa_fast.backends.tensorrt_errors import explained
 from ssa_fast.backends.tensorrt_library import logged, version_of
+from ssa_fast.backends.tensorrt_slot import OUTPUTS, Slot
 from ssa_fast.errors import BackendError, EngineError, ShapeError
+from ssa_fast.model.argmax import LABELS, LOGIT_MEAN, LOGITS
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
@@ -57,37 +69,30 @@ class TensorrtBackend:
         self._open = ExitStack()
         try:
             self._context = self._made_context()
-            values = math.prod(self._largest)
             self._run = self._kept(cuda.Stream())
             self._copy = self._kept(cuda.Stream())
-            inputs, outputs = len(self.spec.modalities) * values, len(self.spec.labels) * values
-            self._slots = [self._kept(_Slot(inputs, outputs)) for _ in range(_SLOTS)]
+            counts = len(self.spec.modalities), len(self.spec.labels)
+            self._slots = [self._kept(Slot(*counts, self._largest, self._outputs)) for _ in range(_SLOTS)]
         except BaseException:
             self._open.close()
             raise
-        self._has_graph = manifest.built_with.get(GRAPH) == "yes" and self._smallest == self._largest
+        self._has_graph = manifest.built_with.get(GRAPH) == "yes"
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`; also raises ShapeError for windows that the engine was not built for."""
-        check_windows(windows, self.spec)
-        self._check_edges(windows.shape[2:])
-        count, shape = windows.shape[0], windows.shape[2:]
-        result = np.empty((count, len(self.spec.labels), *shape), dtype=np.float32)
-        try:
-            for place in range(count):
-                slot = self._slots[place % _SLOTS]
-                if place >= _SLOTS:
-                    slot.take_into(result[place - _SLOTS])
-                self._start(slot, windows[place])
-            for place in range(max(0, count - _SLOTS), count):
-                self._slots[place % _SLOTS].take_into(result[place])
-        except BackendError as error:
-            raise engine_failure(self.device, windows, error) from error
+        result = np.empty((len(windows), len(self.spec.labels), *windows.shape[2:]), dtype=np.float32)
+        self._fill(windows, {LOGITS: result})
         return result
 
     def labels(self, windows: FloatArray) -> LabelArray:
-        """See `Backend.labels`."""
-        return labels_of_batch(self.logits(windows))
+        """See `Backend.labels`: where argmax is in the engine, the labels alone cross to the host."""
+        if LABELS not in self._outputs:
+            return labels_of_batch(self.logits(windows))
+        result = np.empty((len(windows), *windows.shape[2:]), dtype=np.uint8)
+        means = np.zeros((len(windows), 1), dtype=np.float32)
+        self._fill(windows, {LABELS: result, LOGIT_MEAN: means})
+        check_logit_mean(float(means.sum()))
+        return result
 
     def free_bytes(self) -> int | None:
         """None: what an engine needs was taken when it was opened."""
@@ -102,31 +107,44 @@ class TensorrtBackend:
         self._open.close()
         del self._context, self._engine
 
-    def _start(self, slot: _Slot, window: FloatArray) -> None:
+    def _fill(self, windows: FloatArray, wanted: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Run a batch window by window, and put the outputs that are wanted into the arrays, a window a row."""
+        check_windows(windows, self.spec)
+        self._check_edges(windows.shape[2:])
+        count = len(windows)
+        rows = [{name: array[place] for name, array in wanted.items()} for place in range(count)]
+        try:
+            for place in range(count):
+                slot = self._slots[place % _SLOTS]
+                if place >= _SLOTS:
+                    slot.take_into(rows[place - _SLOTS])
+                self._start(slot, windows[place], rows[place])
+            for place in range(max(0, count - _SLOTS), count):
+                self._slots[place % _SLOTS].take_into(rows[place])
+        except BackendError as error:
+            raise engine_failure(self.device, windows, error) from error
+
+    def _start(self, slot: Slot, window: FloatArray, wanted: Mapping[str, npt.NDArray[Any]]) -> None:
         """Put one window (C, X, Y, Z) on its way. The slot's last one has been taken."""
         shape = (1, *window.shape)
         np.copyto(slot.input.host(shape)[0], window)
         cuda.copy_in(slot.input, window.size, self._copy)
         slot.is_in.record(self._copy)
         self._run.wait_for(slot.is_in)
-        if slot.graph is not None:
-            slot.graph.launch(self._run)
+        if self._has_graph:
+            slot.run(shape, self._run, lambda: self._enqueue(slot, shape))
         else:
             self._enqueue(slot, shape)
-            if self._has_graph:  # TensorRT wants one run before it is captured
-                self._run.begin_capture()
-                self._enqueue(slot, shape)
-                slot.graph = self._kept(self._run.end_capture())
-        values = math.prod(window.shape[1:]) * len(self.spec.labels)
-        cuda.copy_out(slot.output, values, self._run)
+        for name, array in wanted.items():
+            cuda.copy_out(slot.outputs[name], array.size, self._run)
         slot.is_out.record(self._run)
 
-    def _enqueue(self, slot: _Slot, shape: tuple[int, ...]) -> None:
+    def _enqueue(self, slot: Slot, shape: tuple[int, ...]) -> None:
         self._log.clear()
         has_run = (
             self._context.set_input_shape("windows", shape)
             and self._context.set_tensor_address("windows", slot.input.device)
-            and self._context.set_tensor_address("logits", slot.output.device)
+            and all(self._context.set_tensor_address(name, buffer.device) for name, buffer in slot.outputs.items())
             and self._context.execute_async_v3(int(self._run.handle))
         )
         if not has_run:
@@ -134,19 +152,23 @@ class TensorrtBackend:
 
     def _shapes(self) -> tuple[_Shape, _Shape]:
         """The smallest and largest edges that the engine takes, after its names, types and channels were checked."""
-        modes = {"windows": tensorrt.TensorIOMode.INPUT, "logits": tensorrt.TensorIOMode.OUTPUT}
         names = [self._engine.get_tensor_name(place) for place in range(self._engine.num_io_tensors)]
-        if sorted(names) != ["logits", "windows"]:
-            raise EngineError(f"{self._where}: the engine has {', '.join(names)}, wanted windows and logits")
-        for name, mode in modes.items():
-            kind = self._engine.get_tensor_dtype(name)
-            if self._engine.get_tensor_mode(name) != mode or kind != tensorrt.float32:
-                raise EngineError(f"{self._where}: the engine's {name} is {kind}, wanted float32, {mode}")
-        smallest, _, largest = (tuple(shape) for shape in self._engine.get_tensor_profile_shape("windows", 0))
-        outputs = tuple(self._engine.get_tensor_shape("logits"))
-        if largest[1] != len(self.spec.modalities) or outputs[1] != len(self.spec.labels) or smallest[0] != 1:
+        outputs = tuple(name for name in OUTPUTS if name in names)
+        if sorted(names) != sorted(["windows", *outputs]) or outputs not in ((LOGITS,), tuple(OUTPUTS)):
             raise EngineError(
-                f"{self._where}: the engine takes {largest} and gives {outputs}, which is not its network's "
+                f"{self._where}: the engine has {', '.join(names)}, wanted windows and logits, or {', '.join(OUTPUTS)}"
+            )
+        modes = {"windows": tensorrt.TensorIOMode.INPUT, **dict.fromkeys(outputs, tensorrt.TensorIOMode.OUTPUT)}
+        for name, mode in modes.items():
+            kind, wanted = self._engine.get_tensor_dtype(name), "uint8" if name == LABELS else "float32"
+            if self._engine.get_tensor_mode(name) != mode or kind != getattr(tensorrt, wanted):
+                raise EngineError(f"{self._where}: the engine's {name} is {kind}, wanted {wanted}, {mode}")
+        self._outputs = outputs
+        smallest, _, largest = (tuple(shape) for shape in self._engine.get_tensor_profile_shape("windows", 0))
+        logits = tuple(self._engine.get_tensor_shape(LOGITS))
+        if largest[1] != len(self.spec.modalities) or logits[1] != len(self.spec.labels) or smallest[0] != 1:
+            raise EngineError(
+                f"{self._where}: the engine takes {largest} and gives {logits}, which is not its network's "
                 f"{len(self.spec.modalities)} modalities and {len(self.spec.labels)} labels: {self._manifest.command}"
             )
         return _edges(smallest), _edges(largest)
@@ -175,31 +197,6 @@ class TensorrtBackend:
     def _kept(self, part: Any) -> Any:
         self._open.callback(part.close)
         return part
-
-
-class _Slot:
-    """What one window needs on its way through."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        with ExitStack() as made:
-            self.input = cuda.Buffer(inputs)
-            made.callback(self.input.close)
-            self.output = cuda.Buffer(outputs)
-            made.callback(self.output.close)
-            self.is_in = cuda.Event()
-            made.callback(self.is_in.close)
-            self.is_out = cuda.Event()
-            made.callback(self.is_out.close)
-            self._parts = made.pop_all()
-        self.graph: cuda.Graph | None = None
-
-    def take_into(self, logits: FloatArray) -> None:
-        """Wait for the window's logits (K, X, Y, Z) and copy them."""
-        self.is_out.synchronize()
-        np.copyto(logits, self.output.host(logits.shape))
-
-    def close(self) -> None:
-        self._parts.close()
 
 
 def machine() -> dict[str, str]:

@@ -18,18 +18,21 @@ import onnx
 
 from ssa_fast import hardware
 from ssa_fast.backends import Backend
+from ssa_fast.backends.base import labels_of_batch
 from ssa_fast.backends.manifest import Candidate, Manifest
 from ssa_fast.backends.tensorrt_library import Logged, version_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
 from ssa_fast.export.engine_folder import Place, keep_engine
 from ssa_fast.export.float16 import to_float16
-from ssa_fast.export.parity import Answer, Proof, compare, fitted, open_reference, read_proofs
+from ssa_fast.export.parity import Answer, Proof, compare, fitted, merged, open_reference, read_proofs
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.export.stored_answers import stored_answers
-from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, one_shape, target_of
+from ssa_fast.export.to_tensorrt import Built, Recipe, build_engine, check_budget, gives_of, one_shape, target_of
 from ssa_fast.files import sha256
 from ssa_fast.model.bundle import Bundle
+from ssa_fast.model.parity import Limits, Parity
 from ssa_fast.volume.case import CaseFiles
+from ssa_fast.volume.geometry import FloatArray
 
 __all__ = ["Job", "build_best", "recipes_of"]
 
@@ -161,22 +164,29 @@ def _proven_build(job: Job, boxes: Boxes, kept: ExitStack) -> Callable[[Recipe, 
         raise BackendUnavailable(f"running an engine needs more: pip install 'ssa-fast[trt]' ({error})") from error
     needs = runtime.machine()
     reference, answers = _answers(job, boxes, kept)
-    windows = np.random.default_rng(0).standard_normal((1, len(job.bundle.spec.modalities), *boxes.usual))
-    windows = windows.astype(np.float32)
+    shape = (1, len(job.bundle.spec.modalities), *boxes.usual)
+    windows = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+    def thrice(graphs: Backend, limits: Limits) -> Parity:
+        """Each shape in turn, three times: plain, while its graph is captured, and by the graph."""
+        return merged([compare(reference, answers, graphs, limits) for _ in range(3)])
 
     def run(recipe: Recipe, boxes: Boxes) -> _Tried:
-        built = _build(job, recipe, boxes)
+        built, limits = _build(job, recipe, boxes), job.profile.limits_of(recipe.precision)
         manifest = _manifest(job, built, needs, cuda.versions())
         engine = runtime.TensorrtBackend(manifest, built.content, job.root)
         try:
             check_budget(engine.planned_bytes, job.profile, recipe.name)
-            parity = compare(reference, answers, engine, job.profile.limits_of(recipe.precision))
-            milliseconds = _median_ms(engine, windows)
+            parity = compare(reference, answers, engine, limits)
+            _check_labels(engine, answers)
+            milliseconds = _median_ms(engine.labels if "labels" in manifest.gives else engine.logits, windows)
         finally:
             engine.close()
         manifest = dataclasses.replace(manifest, planned_bytes=engine.planned_bytes, parity=parity)
-        if boxes.smallest == boxes.largest and parity.has_passed:
-            manifest, milliseconds = _with_graph(runtime, job, manifest, built, (windows, milliseconds))
+        if parity.has_passed:
+            manifest, milliseconds = _with_graph(
+                runtime, job, manifest, built, (windows, milliseconds), lambda graphs: thrice(graphs, limits)
+            )
         candidate = Candidate(
             name=_name(recipe, boxes),
             build_seconds=built.seconds,
@@ -192,14 +202,21 @@ def _proven_build(job: Job, boxes: Boxes, kept: ExitStack) -> Callable[[Recipe, 
 
 
 def _with_graph(
-    runtime: Any, job: Job, manifest: Manifest, built: Built, plain: tuple[Any, float]
+    runtime: Any,
+    job: Job,
+    manifest: Manifest,
+    built: Built,
+    plain: tuple[Any, float],
+    held: Callable[[Backend], Parity],
 ) -> tuple[Manifest, float]:
-    """The manifest and its time, with a CUDA graph if the engine is faster by one."""
+    """The manifest and its time, with CUDA graphs if the engine is faster by them and still passes parity."""
     windows, milliseconds = plain
     graph = dataclasses.replace(manifest, built_with={**manifest.built_with, runtime.GRAPH: "yes"})
     engine = runtime.TensorrtBackend(graph, built.content, job.root)
     try:
-        faster = _median_ms(engine, windows)
+        if not held(engine).has_passed:
+            return manifest, milliseconds
+        faster = _median_ms(engine.labels if "labels" in manifest.gives else engine.logits, windows)
     finally:
         engine.close()
     return (graph, faster) if faster < _GRAPH_PAYS * milliseconds else (manifest, milliseconds)
@@ -223,14 +240,23 @@ def _proofs(job: Job, boxes: Boxes) -> Iterator[Proof]:
         yield fitted(proof, (boxes.smallest, boxes.largest))
 
 
-def _median_ms(engine: Backend, windows: Any) -> float:
+def _check_labels(engine: Backend, answers: Sequence[Answer]) -> None:
+    """Raises EngineError unless the engine's labels are those of its own logits, on every case."""
+    for answer in answers:
+        windows = answer.proof.windows
+        wrong = np.count_nonzero(engine.labels(windows) != labels_of_batch(engine.logits(windows)))
+        if wrong:
+            raise EngineError(f"its labels are not those of its logits in {wrong} voxels of {answer.proof.name}")
+
+
+def _median_ms(run: Callable[[FloatArray], object], windows: FloatArray) -> float:
     """Milliseconds that a window takes, host to host: the median of 20 after a warm-up."""
     for _ in range(_WARM_UP):
-        engine.logits(windows)
+        run(windows)
     seconds = []
     for _ in range(_ROUNDS):
         started = time.perf_counter()
-        engine.logits(windows)
+        run(windows)
         seconds.append(time.perf_counter() - started)
     return 1000 * statistics.median(seconds)
 
@@ -241,6 +267,7 @@ def _manifest(job: Job, built: Built, needs: dict[str, str], versions: dict[str,
         backend="trt-rtx" if job.ours.is_rtx else "trt",
         file=_ENGINE,
         engine_sha256=sha256(built.content),
+        gives=gives_of(built.boxes),
         bundle_sha256=job.bundle.sha256,
         onnx_sha256=sha256(built.recipe.onnx),
         spec=job.bundle.spec,

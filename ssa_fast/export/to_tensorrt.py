@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import time
@@ -11,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssa_fast.backends.base import Gives
 from ssa_fast.backends.tensorrt_errors import explained
 from ssa_fast.backends.tensorrt_library import Logged
 from ssa_fast.errors import BudgetError, EngineError
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.files import write_whole
+from ssa_fast.model.argmax import LABELS, LOGIT_MEAN, LOGITS, with_labels
 from ssa_fast.model.spec import ModelSpec
 
-__all__ = ["Built", "Recipe", "build_engine", "check_budget", "one_shape", "target_of"]
+__all__ = ["Built", "Recipe", "build_engine", "check_budget", "gives_of", "one_shape", "target_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +55,18 @@ def one_shape(window: tuple[int, int, int]) -> Boxes:
     return Boxes(smallest=window, usual=window, largest=window)
 
 
+def gives_of(boxes: Boxes) -> tuple[Gives, ...]:
+    """What an engine for `boxes` gives.
+
+    Engines for brain boxes give both: labels for one pass, logits for the windows of a brain beyond the largest box and
+    for parity. What crosses to the host is what is asked for, and there labels are a sixteenth. One window's logits are
+    blended with its neighbors', so an engine for one shape has no argmax, which would cost it time and is never read.
+    """
+    return ("logits",) if boxes.smallest == boxes.largest else ("logits", "labels")
+
+
 def build_engine(ours: Logged, recipe: Recipe, spec: ModelSpec, profile: Profile, boxes: Boxes, cache: Path) -> Built:
-    """The engine of a recipe for windows of `boxes`, batch 1, within the profile's memory.
+    """The engine of a recipe for windows of `boxes`, batch 1, within the profile's memory; it gives `gives_of(boxes)`.
 
     TensorRT builds for the GPU of this machine, TensorRT-RTX for the profile's compute capability, without a GPU.
     `cache` is the file of the builder's timings, which make the next build faster; RTX measures nothing.
@@ -62,6 +75,8 @@ def build_engine(ours: Logged, recipe: Recipe, spec: ModelSpec, profile: Profile
     memory than the profile grants, BackendUnavailable without a driver that serves TensorRT.
     """
     library, where = ours.library, f"{spec.name}, {recipe.name}"
+    if "labels" in gives_of(boxes):
+        recipe = dataclasses.replace(recipe, onnx=with_labels(recipe.onnx))
     ours.log.clear()
     started = time.perf_counter()
     with _refusals_of(ours, where):
@@ -132,10 +147,15 @@ def _words(error: Any) -> str:
 
 
 def _check_network(ours: Logged, network: Any, spec: ModelSpec, where: str) -> None:
-    """Raises EngineError unless the graph takes float32 windows and gives float32 logits, as its spec says."""
+    """Raises EngineError unless the graph takes float32 windows and gives float32 logits, as its spec says.
+
+    Labels and mean may stand behind the logits, as `with_labels` puts them there.
+    """
+    outputs = [network.get_output(place).name for place in range(network.num_outputs)]
+    added = 2 if outputs[1:] == [LABELS, LOGIT_MEAN] else 0
     for kind, count, tensor, name, channels in (
         ("input", network.num_inputs, network.get_input(0), "windows", len(spec.modalities)),
-        ("output", network.num_outputs, network.get_output(0), "logits", len(spec.labels)),
+        ("output", network.num_outputs - added, network.get_output(0), LOGITS, len(spec.labels)),
     ):
         seen = f"{tensor.name} {tensor.dtype} {tuple(tensor.shape)}"
         is_right = tensor.name == name and tensor.dtype == ours.library.float32

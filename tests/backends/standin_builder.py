@@ -26,7 +26,8 @@ def plan_of(graph: bytes, smallest: tuple[int, ...], largest: tuple[int, ...], *
 class Tensor:
     def __init__(self, value: onnx.ValueInfoProto) -> None:
         self.name = value.name
-        self.dtype = "DataType.FLOAT" if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT else "DataType.HALF"
+        kinds = {onnx.TensorProto.FLOAT: "DataType.FLOAT", onnx.TensorProto.UINT8: "DataType.UINT8"}
+        self.dtype = kinds.get(value.type.tensor_type.elem_type, "DataType.HALF")
         self.shape = [dim.dim_value or -1 for dim in value.type.tensor_type.shape.dim]
 
 

@@ -59,6 +59,7 @@ class Cuda:
         self.pinned: dict[int, Any] = {}
         self.open: dict[int, Any] = {}  # streams, events and graphs by handle
         self.written: set[int] = set()  # device addresses that hold what was copied or computed there
+        self.copied_out = 0  # bytes
         self.left_bytes = 1 << 34
         self.failing: dict[str, Code] = {}  # call -> the code that it gives
         self.gpu = types.SimpleNamespace(name=b"NVIDIA GeForce GTX 1650", major=7, minor=5, multiProcessorCount=14)
@@ -123,6 +124,8 @@ class Cuda:
             return (Code.cudaErrorInvalidValue,)
         if size > min(len(places[0][target]), len(places[1][source])):
             return (Code.cudaErrorInvalidValue,)
+
+        self.copied_out += size if kind == 2 else 0
 
         def copy() -> None:
             assert kind == 1 or source in self.written, "copied out before it was computed"

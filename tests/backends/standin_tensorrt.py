@@ -36,7 +36,7 @@ class TensorRT(types.ModuleType):
     __version__ = "10.16.1.11"
     ILogger = ILogger
     TensorIOMode = types.SimpleNamespace(INPUT="TensorIOMode.INPUT", OUTPUT="TensorIOMode.OUTPUT")
-    float32 = "DataType.FLOAT"
+    float32, uint8 = "DataType.FLOAT", "DataType.UINT8"
     NetworkDefinitionCreationFlag = types.SimpleNamespace(STRONGLY_TYPED=1)
     MemoryPoolType = types.SimpleNamespace(WORKSPACE="WORKSPACE")
     HardwareCompatibilityLevel = types.SimpleNamespace(NONE="NONE")
@@ -78,24 +78,26 @@ class Runtime:
 
 
 class Engine:
-    num_io_tensors = 2
-
     def __init__(self, library: TensorRT, logger: Any, facts: dict[str, Any], graph: bytes) -> None:
         self.library, self.logger, self.facts = library, logger, facts
         self.session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         self.device_memory_size_v2 = facts["planned"]
+        self.outputs = {output.name: output for output in self.session.get_outputs()}
+        self.num_io_tensors = 1 + len(self.outputs)
 
     def get_tensor_name(self, place: int) -> str:
-        return [self.session.get_inputs()[0].name, self.session.get_outputs()[0].name][place]
+        return [self.session.get_inputs()[0].name, *self.outputs][place]
 
     def get_tensor_mode(self, name: str) -> str:
         return "TensorIOMode.INPUT" if name == "windows" else "TensorIOMode.OUTPUT"
 
     def get_tensor_dtype(self, name: str) -> str:
+        if name in self.outputs and "uint8" in self.outputs[name].type:
+            return "DataType.UINT8"
         return str(self.facts.get("dtype", "DataType.FLOAT"))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (-1, self.session.get_outputs()[0].shape[1], -1, -1, -1)
+        return tuple(axis if isinstance(axis, int) else -1 for axis in self.outputs[name].shape)
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         channels = self.session.get_inputs()[0].shape[1]
@@ -127,13 +129,13 @@ class Context:
         return True
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        if name not in ("windows", "logits") or address not in self._engine.library.cuda.device:
+        if name not in ("windows", *self._engine.outputs) or address not in self._engine.library.cuda.device:
             return self._refused(f"no device memory for {name}")
         self._addresses[name] = address
         return True
 
     def execute_async_v3(self, handle: int) -> bool:
-        if not self._shape or self._addresses.keys() != {"windows", "logits"}:
+        if not self._shape or self._addresses.keys() != {"windows", *self._engine.outputs}:
             return self._refused("a shape or an address is not set")
         cuda, shape, addresses = self._engine.library.cuda, self._shape, dict(self._addresses)
         cuda.calls.append("execute_async_v3")
@@ -142,10 +144,12 @@ class Context:
             assert addresses["windows"] in cuda.written, "ran before its copy"
             memory = np.ctypeslib.as_array(cuda.device[addresses["windows"]]).view(np.float32)
             windows = memory[: int(np.prod(shape))].reshape(shape)
-            logits = self._engine.session.run(None, {"windows": windows})[0]
-            assert logits.nbytes <= len(cuda.device[addresses["logits"]]), "logits larger than their memory"
-            ctypes.memmove(addresses["logits"], np.ascontiguousarray(logits).ctypes.data, logits.nbytes)
-            cuda.written.add(addresses["logits"])
+            outputs = self._engine.session.run(None, {"windows": windows})
+            for name, output in zip(self._engine.outputs, outputs, strict=True):
+                address = addresses[name]
+                assert output.nbytes <= len(cuda.device[address]), f"{name} larger than their memory"
+                ctypes.memmove(address, np.ascontiguousarray(output).ctypes.data, output.nbytes)
+                cuda.written.add(address)
             cuda.written.discard(addresses["windows"])  # the next run must bring its own
 
         cuda.open[handle].put(run)
@@ -162,7 +166,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> TensorRT:
     bindings.runtime = cuda  # type: ignore[attr-defined]
     for name, module in (("tensorrt", library), ("cuda", types.ModuleType("cuda")), ("cuda.bindings", bindings)):
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("cuda", "tensorrt"):
+    for name in ("cuda", "tensorrt_slot", "tensorrt"):
         # set, so that what the import does to both is undone, then taken away, so that it is done
         monkeypatch.setattr(room, name, None, raising=False)
         monkeypatch.setitem(sys.modules, f"ssa_fast.backends.{name}", library)

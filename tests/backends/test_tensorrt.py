@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from ssa_fast.backends import Backend, open_backend, open_engine
-from ssa_fast.errors import BackendError, BackendUnavailable, EngineError, ShapeError
+from ssa_fast.backends.manifest import read_manifest, write_manifest
+from ssa_fast.errors import BackendError, BackendUnavailable, EngineError, NumericsError, ShapeError
+from ssa_fast.model.argmax import with_labels
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.volume.geometry import FloatArray
 from tests.backends.standin_builder import plan_of
@@ -47,6 +51,64 @@ def _windows(*shape: int) -> FloatArray:
 def _wanted(bundle: Bundle, windows: FloatArray) -> FloatArray:
     backend = open_backend("ort", bundle, "float32")
     return np.concatenate([backend.logits(windows[place : place + 1]) for place in range(len(windows))])
+
+
+@pytest.fixture
+def both(bundle: Bundle, tmp_path: Path, library: TensorRT) -> Path:
+    """An engine with argmax in its graph, as the export builds for brain boxes."""
+    content = plan_of(with_labels(bundle.content), SMALLEST, LARGEST)
+    return write_engine(tmp_path / "both", content, bundle, (SMALLEST, LARGEST), gives=("logits", "labels"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("kind", ["engine", "both"])
+def test_each_window_of_a_batch_gets_its_own_labels(
+    count: int, kind: str, bundle: Bundle, request: pytest.FixtureRequest
+) -> None:
+    backend = open_engine(request.getfixturevalue(kind))
+    for shape in ((16, 24, 32), (32, 16, 16), (16, 24, 32)):  # another shape, and back
+        windows = _windows(count, 4, *shape)
+        labels = backend.labels(windows)
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, np.argmax(_wanted(bundle, windows), axis=1))
+        np.testing.assert_array_equal(backend.logits(windows), _wanted(bundle, windows))
+    backend.close()
+
+
+def test_where_argmax_is_in_the_engine_no_logits_cross_to_the_host(both: Path, library: TensorRT) -> None:
+    backend = open_engine(both)
+    library.cuda.copied_out = 0
+    backend.labels(_windows(1, 4, 16, 16, 16))
+    assert library.cuda.copied_out == 16**3 + 4  # the labels and the mean
+    backend.logits(_windows(1, 4, 16, 16, 16))
+    assert library.cuda.copied_out == 16**3 + 4 + 4 * 4 * 16**3
+
+
+@pytest.mark.parametrize("label", range(4))
+def test_nan_logits_in_one_window_of_a_batch_are_an_error(label: int, both: Path) -> None:
+    backend = open_engine(both)
+    session = backend._engine.session  # type: ignore[attr-defined]
+
+    def with_nan(names: Any, feeds: dict[str, FloatArray]) -> list[Any]:
+        logits, labels, mean = session.run(names, feeds)
+        return [logits, labels, np.float32("nan") if feeds["windows"][0, 0, 0, 0, 0] == label else mean]
+
+    stub = types.SimpleNamespace(run=with_nan, get_inputs=session.get_inputs)
+    backend._engine.session = stub  # type: ignore[attr-defined]
+    windows = _windows(4, 4, 16, 16, 16)
+    windows[:, 0, 0, 0, 0] = 9
+    assert backend.labels(windows).shape == (4, 16, 16, 16)
+    windows[label, 0, 0, 0, 0] = label
+    with pytest.raises(NumericsError, match="the network gave NaN logits"):
+        backend.labels(windows)
+
+
+def test_an_engine_with_other_outputs_is_refused(bundle: Bundle, library: TensorRT, tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(with_labels(bundle.content))
+    del model.graph.output[2]
+    folder = write_engine(tmp_path, plan_of(model.SerializeToString(), SMALLEST, LARGEST), bundle, (SMALLEST, LARGEST))
+    with pytest.raises(EngineError, match="has windows, logits, labels, wanted windows and logits, or logits, labels"):
+        open_engine(folder)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -127,8 +189,40 @@ def test_by_a_graph_the_logits_are_the_same_and_the_engine_is_enqueued_no_more(
     for seed in range(3):
         windows = _windows(3, 4, 16, 16, 16) + seed
         np.testing.assert_array_equal(backend.logits(windows), _wanted(bundle, windows))
-    assert library.cuda.calls.count("execute_async_v3") == 4  # for each of two slots: once plain, once captured
-    assert library.cuda.calls.count("cudaGraphLaunch") == 7
+    assert library.cuda.calls.count("execute_async_v3") == 6  # for each of two slots: twice plain, once captured
+    assert library.cuda.calls.count("cudaGraphLaunch") == 5
+
+
+def test_each_shape_that_comes_again_has_a_graph_of_its_own(both: Path, bundle: Bundle, library: TensorRT) -> None:
+    manifest = read_manifest(both)
+    write_manifest(both, dataclasses.replace(manifest, built_with={"CUDA graph": "yes"}))
+    left = library.cuda.left_bytes
+    backend = open_engine(both)
+    shapes = [(16, 16, 16), (16, 24, 32), (32, 16, 16)]
+    for launched in (0, 0, 3, 6):  # plain, captured, by their graphs, in turn
+        for seed, shape in enumerate(shapes):
+            windows = _windows(1, 4, *shape) + seed
+            np.testing.assert_array_equal(backend.labels(windows), np.argmax(_wanted(bundle, windows), axis=1))
+        assert library.cuda.calls.count("cudaGraphLaunch") == launched
+    assert library.cuda.calls.count("execute_async_v3") == 9
+    backend.close()
+    assert (library.cuda.left_bytes, library.cuda.open) == (left, {})
+
+
+def test_no_more_than_four_shapes_keep_their_graphs(both: Path, bundle: Bundle, library: TensorRT) -> None:
+    write_manifest(both, dataclasses.replace(read_manifest(both), built_with={"CUDA graph": "yes"}))
+    backend = open_engine(both)
+    shapes = [(16, 16, 16), (16, 16, 24), (16, 16, 32), (16, 24, 32), (24, 16, 16), (32, 16, 16)]
+    before = len(library.cuda.open)
+    for shape in shapes:
+        for _ in range(3):
+            windows = _windows(1, 4, *shape)
+            np.testing.assert_array_equal(backend.logits(windows), _wanted(bundle, windows))
+    assert len(library.cuda.open) == before + 4 * 2  # what was captured, and what was made ready of it
+    launches = library.cuda.calls.count("cudaGraphLaunch")
+    backend.logits(_windows(1, 4, *shapes[-1]))
+    backend.logits(_windows(1, 4, *shapes[0]))  # gone: plain again
+    assert library.cuda.calls.count("cudaGraphLaunch") == launches + 1
 
 
 def test_a_failure_at_run_time_is_one_line_with_what_tensorrt_says(engine: Path, library: TensorRT) -> None:

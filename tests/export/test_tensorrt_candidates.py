@@ -22,6 +22,7 @@ from ssa_fast.export import tensorrt_candidates
 from ssa_fast.export.parity import read_proofs
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.export.tensorrt_candidates import Job, build_best, recipes_of
+from ssa_fast.export.to_tensorrt import one_shape
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.volume.case import find_cases
 from tests.backends.standin_tensorrt import TensorRT, install
@@ -41,7 +42,7 @@ PROFILE = Profile(
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> TensorRT:
-    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda engine, windows: 10.0)  # no clock in these tests
+    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda run, windows: 10.0)  # no clock in these tests
     return install(monkeypatch)
 
 
@@ -74,8 +75,8 @@ def _with_one_weight_changed(graph: bytes, _is_half: bool = False) -> bytes:
 
 
 def _times(monkeypatch: pytest.MonkeyPatch, *milliseconds: float) -> None:
-    times = iter(milliseconds)
-    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda engine, windows: next(times))
+    times = iter([time for time in milliseconds for _ in ("plain", "by a graph")])
+    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda run, windows: next(times))
 
 
 def test_the_fastest_valid_engine_is_kept_and_opens_with_the_bundles_answers(
@@ -133,6 +134,24 @@ def test_an_engine_whose_logits_are_not_numbers_is_dropped(job: Job, library: Te
         build_best(job)
 
 
+def test_engines_for_brain_boxes_give_labels_and_those_for_one_window_do_not(job: Job) -> None:
+    folder, manifest = build_best(job)
+    assert manifest.gives == ("logits", "labels")
+    [proof] = read_proofs(job.cases[:1], job.bundle.spec.divisor)
+    engine = open_engine(folder)
+    np.testing.assert_array_equal(engine.labels(proof.windows), np.argmax(engine.logits(proof.windows), axis=1))
+    one = dataclasses.replace(PROFILE, boxes=one_shape((32, 32, 32)))
+    assert build_best(dataclasses.replace(job, profile=one))[1].gives == ("logits",)
+
+
+def test_an_engine_whose_labels_are_not_those_of_its_logits_is_dropped(job: Job, library: TensorRT) -> None:
+    library.spoil = lambda graph, is_weak: graph.replace(b"ArgMax", b"ArgMin")
+    _, manifest = build_best(job)
+    said = "dropped: its labels are not those of its logits in "
+    assert [one.verdict.startswith(said) for one in manifest.candidates] == [True] * 3 + [False] * 3
+    assert manifest.gives == ("logits",)  # of one window, which has no argmax to be wrong
+
+
 def test_tensorrt_11_has_no_weakly_typed_candidate(job: Job, library: TensorRT) -> None:
     del library.BuilderFlag.FP16
     assert [recipe.name for recipe in recipes_of(job)] == ["float32, strongly typed", "float16, strongly typed"]
@@ -183,12 +202,36 @@ def test_where_boxes_plan_too_much_memory_the_window_is_built(job: Job) -> None:
     assert manifest.parity.has_passed
 
 
+def test_graphs_that_change_the_answers_are_not_kept(
+    job: Job, library: TensorRT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = itertools.cycle([10.0, 1.0])
+    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda run, windows: next(times))
+    end = library.cuda.cudaStreamEndCapture
+
+    def lost(handle: int) -> Any:  # what was captured runs no kernel
+        library.cuda.open[handle].captured.clear()
+        return end(handle)
+
+    monkeypatch.setattr(library.cuda, "cudaStreamEndCapture", lost)
+    _, manifest = build_best(dataclasses.replace(job, profile=dataclasses.replace(PROFILE, precisions=("float32",))))
+    assert "CUDA graph" not in manifest.built_with
+    assert manifest.candidates[0].milliseconds == 10.0
+
+
+def test_engines_for_brain_boxes_may_keep_graphs_too(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = itertools.cycle([10.0, 8.0])
+    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda run, windows: next(times))
+    _, manifest = build_best(job)
+    assert (manifest.shapes, manifest.built_with["CUDA graph"]) == (((16, 16, 16), (48, 48, 48)), "yes")
+
+
 @pytest.mark.parametrize(("by_graph", "kept"), [(8.0, "yes"), (9.9, None)])
 def test_a_graph_is_kept_where_it_pays(
     by_graph: float, kept: str | None, job: Job, library: TensorRT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = itertools.cycle([10.0, by_graph])
-    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda engine, windows: next(times))
+    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda run, windows: next(times))
     one = dataclasses.replace(PROFILE, boxes=Boxes(smallest=(32,) * 3, usual=(32,) * 3, largest=(32,) * 3))
     _, manifest = build_best(dataclasses.replace(job, profile=one))
     assert manifest.built_with.get("CUDA graph") == kept
@@ -204,7 +247,7 @@ def test_a_time_is_the_median_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -
 
     engine, seconds = Engine(), itertools.cycle([0, 0.002, 0, 0.004])
     monkeypatch.setattr(tensorrt_candidates.time, "perf_counter", lambda: next(seconds))
-    assert tensorrt_candidates._median_ms(engine, None) == pytest.approx(3.0)  # type: ignore[arg-type]
+    assert tensorrt_candidates._median_ms(engine.logits, None) == pytest.approx(3.0)  # type: ignore[arg-type]
     assert engine.runs == 23
 
 

@@ -77,6 +77,8 @@ def test_both_networks_build_within_the_memory_of_their_profile(
 def test_lite_builds_for_brain_boxes_of_any_size_between(rtx: Logged, graphs: dict[tuple[str, str], bytes]) -> None:
     built = _built(rtx, graphs["lite", "float16"], "lite", read_profile("gtx1650"), "float16", is_boxes=True)
     assert built.boxes == read_profile("gtx1650").boxes
+    outputs = [output.name for output in onnx.load_model_from_string(built.recipe.onnx).graph.output]
+    assert outputs == ["logits", "labels", "logit_mean"]  # so argmax was built for both kinds of GPU
     assert built.planned_bytes == pytest.approx(572e6, rel=0.1)
 
 
