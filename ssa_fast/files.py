@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,13 +44,15 @@ def os_errors_of(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def remove_partials(folder: Path, of: str = "") -> None:
+def remove_partials(folder: Path, of: str = "", least_age_s: float = 0.0) -> None:
     """Remove what a `write_whole` that was killed has left of the file `of`, or of any in the folder.
 
-    Nobody else may be writing to what is removed.
+    Where others may be writing to it, `least_age_s` leaves alone what is younger.
     """
     for partial in folder.glob(f".{glob.escape(of)}*.partial"):
-        partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # whole by now
+            if time.time() - partial.stat().st_mtime >= least_age_s:
+                partial.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

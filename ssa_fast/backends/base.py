@@ -67,7 +67,8 @@ class Footprint:
     labels_share: float | None = None  # as `share`, where labels are asked for in one pass; None: the same
     is_host: bool = True  # whether that memory is this process's
     shapes: tuple[tuple[int, int, int], ...] = ()  # that it takes, X Y Z: one, or the smallest and the largest; (): any
-    kept_bytes: int = 0  # buffers that it keeps from windows that it ran, until `let_go`
+    keeps_buffers: bool = False  # from one call to the next, until `let_go`
+    kept_bytes: int = 0  # of them, from the windows that it ran
 
     def share_for(self, gives: Gives) -> float:
         """`share`, or `labels_share` where labels are asked for."""

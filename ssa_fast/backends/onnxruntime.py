@@ -12,13 +12,14 @@ from ssa_fast.backends.base import Choice, Device, check_logit_mean, check_windo
 from ssa_fast.errors import BackendUnavailable, BundleError
 from ssa_fast.model.argmax import LABELS, LOGIT_MEAN, LOGITS, with_labels
 from ssa_fast.model.bundle import Bundle
+from ssa_fast.model.spec import live_values
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["PRECISIONS", "OrtBackend", "open_bundle"]
 
 PRECISIONS = ("float32",)
 _PROVIDER = "CPUExecutionProvider"
-_SHARE = 1.26  # measured with both networks, 96^3 to 144 x 176 x 144
+_SHARE = 1.13  # measured with both networks, 64^3 to 144 x 176 x 144; norms work in place
 _LABELS_SHARE = 1.0  # in one pass: 0.65 (`lite`, 144 x 176 x 144) to 1.05 (`reference`, 96^3)
 _ENGINE_ERRORS = (  # the library's own classes share no base
     ort_errors.Fail,
@@ -55,7 +56,9 @@ class OrtBackend:
             threads=hardware.cpu().threads,
             others="float32" if bundle.arithmetic == "int8" else None,
         )
-        self.footprint = host_footprint(_SHARE, _LABELS_SHARE)
+        network = bundle.spec.network
+        share = _SHARE * live_values(network, has_copies=False) / live_values(network)
+        self.footprint = host_footprint(share, min(share, _LABELS_SHARE))
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""

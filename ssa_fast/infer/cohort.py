@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ssa_fast.errors import BudgetError, CaseError, SsaFastError
-from ssa_fast.files import sha256
+from ssa_fast.files import remove_partials
 from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.record import RESULTS, input_hashes, is_done, record_of, result_path, settle
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
@@ -25,6 +25,7 @@ __all__ = ["SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
 SETTINGS = ("bundle_sha256", "engine_sha256", "computed_by", "asked_for")
 """Facts of a record that must be as they would be now for a result to be kept by `--resume`."""
 
+_LEAST_AGE_S = 60.0  # of a partial file that nobody is writing any more: a whole one takes a second
 _MAPS_WRITTEN = 3  # the labels, the file that they make, and its compressed form
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def segment_cohort(
     Reading and writing go on in a thread each: at most one case is read ahead, and one is being written. Where a case
     would need smaller windows, or not fit at all, while the next is read, that is read later.
     """
+    remove_partials(run.out, least_age_s=_LEAST_AGE_S)
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         written: Future[Outcome] | None = None
         ahead = iter(cases)
@@ -89,9 +91,9 @@ def segment_cohort(
         while following is not None:
             one = following.result()
             files = next(ahead, None)
-            other_bytes = _bytes_beside(one, segmenter) if run.reads_ahead and files is not None else None
-            following = _submit(reader, files, segmenter, run) if other_bytes is not None else None
-            outcome = _segmented(one, segmenter, on_plan, other_bytes or 0)
+            is_ahead = run.reads_ahead and files is not None and _has_room(one, segmenter)
+            following = _submit(reader, files, segmenter, run) if is_ahead else None
+            outcome = _segmented(one, segmenter, on_plan, is_ahead=is_ahead)
             if written is not None:
                 yield written.result()
             written = writer.submit(_write, outcome, replace(one, prepared=None), run)
@@ -138,16 +140,26 @@ def _read(files: CaseFiles, segmenter: Segmenter, run: CohortRun) -> _Read:
         return _Read(files=files, seconds=stages.seconds, hashes={}, error=short)
 
 
-def _bytes_beside(one: _Read, segmenter: Segmenter) -> int | None:
-    """What the next case, most likely of the same size, holds while it is read, and the last while it is written.
-
-    None where that leaves this one too little.
-    """
+def _has_room(one: _Read, segmenter: Segmenter) -> bool:
+    """Whether the next case, most likely of the same size, can be read at any moment without harm to this one."""
     if one.prepared is None:
-        return 0
-    label_map = math.prod(one.prepared.case.grid.array.shape)
-    beside = one.prepared.reading_bytes + _MAPS_WRITTEN * label_map
-    return beside if segmenter.is_as_good_beside(one.prepared, beside) else None
+        return True
+    beside = one.prepared.reading_bytes + _written_bytes(one.prepared)
+    return segmenter.is_as_good_beside(one.prepared, beside)
+
+
+def _bytes_beside(prepared: Prepared, segmenter: Segmenter) -> int:
+    """What other cases hold at the peak: the last while it is written, the next as it was read.
+
+    An engine that asks for its buffers anew has most of them when the next case has long been read; what one keeps is
+    there all the while.
+    """
+    keeps = segmenter.backend.footprint.keeps_buffers
+    return _written_bytes(prepared) + (prepared.reading_bytes if keeps else prepared.nbytes)
+
+
+def _written_bytes(prepared: Prepared) -> int:
+    return _MAPS_WRITTEN * math.prod(prepared.case.grid.array.shape)
 
 
 def _is_own(path: Path, files: CaseFiles) -> bool:
@@ -156,15 +168,16 @@ def _is_own(path: Path, files: CaseFiles) -> bool:
 
 
 def _segmented(
-    one: _Read, segmenter: Segmenter, on_plan: Callable[[str, Plan], None] | None, other_bytes: int
+    one: _Read, segmenter: Segmenter, on_plan: Callable[[str, Plan], None] | None, *, is_ahead: bool
 ) -> Outcome:
-    """The outcome of a case that was read, not written yet, while other cases hold `other_bytes`."""
+    """The outcome of a case that was read, not written yet; `is_ahead`: while the next one is read."""
     name = one.files.name
     if one.error is not None:
         return Outcome(name=name, seconds=one.seconds, error=one.error)
     if one.prepared is None:
         return Outcome(name=name, seconds={}, is_kept=True)
     hear = functools.partial(on_plan, name) if on_plan else None
+    other_bytes = _bytes_beside(one.prepared, segmenter) if is_ahead else 0
     try:
         segmentation = segmenter.segment_prepared(one.prepared, hear, other_bytes)
     except SsaFastError as error:
@@ -186,10 +199,9 @@ def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
         return Outcome(name=outcome.name, seconds=outcome.seconds, error=outcome.error, is_stale=is_stale)
     stages = Stages(dict(outcome.seconds))
     with stages.measure("write"):
-        segmentation.save(path)
+        fingerprint = segmentation.save(path)
     _log.info("%s: wrote %s", outcome.name, path)
     record = record_of(segmentation, stages.seconds, one.hashes, run.facts)
-    fingerprint = sha256(path.read_bytes())
     if run.results is not None:
         settle(run.out, run.results, record, fingerprint)
     seconds = stages.seconds

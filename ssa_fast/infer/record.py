@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CaseError
-from ssa_fast.files import sha256, write_json
+from ssa_fast.files import os_errors_of, sha256, write_json
 from ssa_fast.infer.segmenter import Segmentation
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import machine_line
@@ -69,21 +70,27 @@ def record_of(
 def settle(out: Path, results: str, record: Mapping[str, Any], fingerprint: str) -> None:
     """Make a case done: add its line to the file of results, then write its record beside its label map.
 
-    `fingerprint` is the label map's. The record comes last, and vouches for both.
+    `fingerprint` is the label map's, of what was written, not of what is there: another process may have written since.
+    The record comes last, and vouches for both. Raises OSError.
     """
     _append_result(out / results, record)
     write_json(record_path(out, str(record["case"])), {**record, "output_sha256": fingerprint})
 
 
 def _append_result(path: Path, record: Mapping[str, Any]) -> None:
-    """Add a record as one line of JSON, in one write: a stop leaves no half line but for a full disk."""
+    """Add a record as one line of JSON, in one write: a stop leaves no half line but for a full disk.
+
+    After a half line it begins a new one. Raises OSError, with `path` as its file.
+    """
     line = (json.dumps(record) + "\n").encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
+    with os_errors_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+", buffering=0) as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tuple[str, ...]) -> str:

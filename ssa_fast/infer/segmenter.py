@@ -27,7 +27,7 @@ from ssa_fast.volume.windows import blended_slabs, window_boxes
 
 __all__ = ["Prepared", "Segmentation", "Segmenter"]
 
-_READING = 0.65  # of a case's images, beside them: two at a time are decompressed, in parts and whole (measured)
+_READING = 0.2  # of a case's images, beside them: the files, and what is checked (measured)
 _PREPARING = 0.5  # of a brain, beside it: what its normalization takes (measured)
 _log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ class Segmentation:
         """From voxels to mm (4, 4), of the case's files."""
         return self.grid.affine
 
-    def save(self, path: str | Path) -> None:
-        """Write the labels as NIfTI, whole or not at all. Raises OSError."""
-        write_labels(Path(path), self.labels, like=self.grid)
+    def save(self, path: str | Path) -> str:
+        """Write the labels as NIfTI, whole or not at all; what comes back is the file's SHA-256. Raises OSError."""
+        return write_labels(Path(path), self.labels, like=self.grid)
 
     @property
     def volumes_ml(self) -> dict[str, float]:

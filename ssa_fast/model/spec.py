@@ -177,19 +177,19 @@ def _seen(config: UNetConfig, place: int) -> int:
     return high - low + 1
 
 
-def live_values(config: UNetConfig) -> float:
+def live_values(config: UNetConfig, *, has_copies: bool = True) -> float:
     """Values alive at once, at most, for each voxel of the input: the skips waiting, a layer's input and output.
 
     A norm needs its own copy beside the convolution's output, or the convolution one of its input, so the larger of the
-    two counts twice where there is a norm. 36 for `lite`, whose last convolution decides, and 132 for `reference` with
-    its norms folded.
+    two counts twice where there is a norm, unless the engine makes no copies. 36 for `lite` (24 without copies), whose
+    last convolution decides, and 132 for `reference` with its norms folded.
     """
     waiting: dict[str, float] = {"input": float(config.modalities)}
     peak = 0.0
     for layer in layers(config):
         inner = layer.inputs / (layer.scale * 2 if layer.is_transposed else layer.scale) ** 3
         outer = layer.outputs / layer.scale**3
-        copy = max(inner, outer) if layer.has_norm else 0.0
+        copy = max(inner, outer) if layer.has_norm and has_copies else 0.0
         peak = max(peak, sum(waiting.values()) + inner + outer + copy)
         group, _, rest = layer.name.partition(".")
         level, _, place = rest.partition(".")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from isal import igzip, isal_zlib
 
 from ssa_fast.errors import CaseError, ShapeError
-from ssa_fast.files import write_whole
+from ssa_fast.files import sha256, write_whole
 from ssa_fast.volume.geometry import LabelArray
 
 __all__ = [
@@ -34,6 +34,7 @@ Header: TypeAlias = nibabel.Nifti1Header  # Nifti2Header inherits from it
 
 _HEADER_ERROR = 40  # nibabel's grade of a fault that has no mending
 _GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS  # 16: gzip's header and checksum
 _BYTE_ORDERS = ("<i4", ">i4")
 _log = logging.getLogger(__name__)
 _GZIP_ERRORS = (OSError, cast(type[Exception], isal_zlib.IsalError))  # its stub types the class as an instance
@@ -120,11 +121,11 @@ def as_labels(volume: Volume) -> Volume:
     return Volume(path=volume.path, array=labels, affine=volume.affine, header=volume.header)
 
 
-def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
+def write_labels(path: Path, labels: LabelArray, like: Volume) -> str:
     """Write (X, Y, Z) labels as uint8 on the grid of `like`: its shape, affine, orientation and header codes.
 
-    The file appears whole or not at all, and equal labels give equal bytes. Header extensions and
-    free text are left out, for they may hold a patient's name.
+    The file appears whole or not at all, and equal labels give equal bytes, whose SHA-256 comes back. Header
+    extensions and free text are left out, for they may hold a patient's name.
     Raises ShapeError if labels and `like` have unlike shapes, OSError if the file cannot be written.
     """
     if labels.shape != like.array.shape:
@@ -141,7 +142,9 @@ def write_labels(path: Path, labels: LabelArray, like: Volume) -> None:
     image_class: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     content: bytes = image_class(labels, like.affine, header).to_bytes()
     is_compressed = path.name.lower().endswith(".gz")
-    write_whole(path, igzip.compress(content, mtime=0) if is_compressed else content)
+    content = igzip.compress(content, mtime=0) if is_compressed else content
+    write_whole(path, content)
+    return sha256(content)
 
 
 def _decompressed(path: Path) -> bytes:
@@ -159,8 +162,12 @@ def _decompressed(path: Path) -> bytes:
         return content
     if not content.startswith(_GZIP_MAGIC):
         raise CaseError(f"{path}: not a gzip file (it begins with {content[:4]!r}): copy it again, or name it .nii")
+    plain: bytes
     try:
-        plain: bytes = igzip.decompress(content)
+        member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
+        plain = member.decompress(content)
+        if not member.eof or member.unused_data:
+            plain = igzip.decompress(content)  # further members, and errors; it has parts and whole in memory at once
     except (EOFError, *_GZIP_ERRORS) as error:
         if foreign := _foreign_bytes(content):
             seen = f"{foreign} foreign bytes follow the gzip stream"
@@ -175,7 +182,7 @@ def _decompressed(path: Path) -> bytes:
 def _foreign_bytes(content: bytes) -> int:
     """How many bytes follow whole gzip members without beginning another; 0 if a member is itself damaged."""
     while content.startswith(_GZIP_MAGIC):
-        member = isal_zlib.decompressobj(wbits=16 + isal_zlib.MAX_WBITS)  # 16: gzip's header and checksum
+        member = isal_zlib.decompressobj(wbits=_GZIP_WINDOW)
         try:
             member.decompress(content)
         except _GZIP_ERRORS:
