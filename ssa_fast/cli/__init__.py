@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -51,13 +54,16 @@ class _Verbs(click.Group):
 def cli(verbose: bool) -> None:
     """Segment brain tumors in MRI of the BraTS-SSA kind: fast, on small machines.
 
-    Exit codes: 0 done, 2 something in the input or the settings must be mended, 130 interrupted.
+    Exit codes: 0 done, 1 nobody reads the output any more, 2 something in the input or the settings must be mended,
+    130 interrupted, 143 terminated.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s")
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # a batch system's way of ending a job
+        signal.signal(signal.SIGTERM, _end)
     try:
         cli(prog_name="ssa-fast", standalone_mode=False)
     except SsaFastError as error:
@@ -73,6 +79,12 @@ def main() -> NoReturn:
         click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
         sys.exit(2)
     sys.exit(0)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C, so that what is being written is written whole or not at all."""
+    os.write(2, b"terminated\n")  # not click.echo: the signal may have come while it was printing
+    sys.exit(128 + number)
 
 
 def _words(error: click.ClickException) -> str:

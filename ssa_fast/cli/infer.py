@@ -153,7 +153,8 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
             is_resumed=options.resume,
         )
         try:
-            _take(segment_cohort(segmenter, found, run, _print_plan), len(found), run.out)
+            with closing(segment_cohort(segmenter, found, run, _print_plan)) as outcomes:  # after Ctrl-C, too
+                _take(outcomes, len(found), run.out)
         finally:
             if segmenter.pace is not None:
                 _keep_pace(key, segmenter.pace)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +72,7 @@ def segment_cohort(
     cases: Sequence[CaseFiles],
     run: CohortRun,
     on_plan: Callable[[str, Plan], None] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Segment each case into `out/CASE.nii.gz`, with `out/CASE.json` beside it that says how, and a line of results.
 
     Files appear whole or not at all, and replace those of an earlier run, which stay where a case fails. `on_plan`
