@@ -302,3 +302,13 @@ def test_a_young_partial_may_be_anothers_and_is_left_alone(cohort: Cohort) -> No
     young.write_bytes(b"half")
     assert cohort.infer().code == 0
     assert young.exists()
+
+
+def test_what_shares_did_is_kept_by_a_run_of_all_and_the_other_way_round(cohort: Cohort) -> None:
+    assert cohort.infer("--shard", "1/2").code == 0
+    done = cohort.infer("--resume")
+    assert re.findall(r"\] (Case-\d): there already", done.out) == ["Case-0", "Case-2"]
+    assert re.findall(r"\] (Case-\d): there already", cohort.infer("--resume", "--shard", "2/2").out) == ["Case-1"]
+    files = {path.name: path.read_text().splitlines() for path in cohort.out.glob("*.jsonl")}
+    done_by = {name: [json.loads(line)["case"] for line in lines] for name, lines in files.items()}
+    assert done_by == {"results-1-of-2.jsonl": ["Case-0", "Case-2"], "results.jsonl": ["Case-1"]}

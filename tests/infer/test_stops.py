@@ -24,6 +24,24 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 CASES = 6
 _PATIENCE_S = 120  # for a machine that is busy; idle, all here end within a second or two
 
+# The command line, killed in the middle of its n-th write of a whole file.
+_KILLED = """
+import os, signal, sys
+
+plain, writes = os.fsync, [int(sys.argv.pop(1))]
+
+def fsync(descriptor):
+    writes[0] -= 1
+    if writes[0] == 0:
+        os.ftruncate(descriptor, 100)
+        os.kill(os.getpid(), signal.SIGKILL)
+    plain(descriptor)
+
+os.fsync = fsync
+from ssa_fast.cli import main
+main()
+"""
+
 # Thirty cases of five shapes, one after the other: resident bytes and CPU seconds after each, as JSON.
 _SOAK = """
 import json, sys, time
@@ -125,6 +143,23 @@ def test_killed_at_random_moments_and_resumed_it_gives_what_one_run_gives(
     code, printed, said = _end(_start(cases, tmp_path / "out", "--resume"))
     assert (code, said) == (0, "")
     assert "there already" in printed
+    _check_whole(tmp_path / "out", undisturbed)
+    assert _labels(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.parametrize("write", [1, 2, 3])
+def test_killed_in_the_middle_of_a_write_and_resumed_it_gives_what_one_run_gives(
+    write: int, cases: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    given = ["infer", str(cases), "--backend", "ort", "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", _KILLED, str(write), *given]
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "out").glob(".Case-*.partial"))) == 1  # that is what was being written
+    assert len([*(tmp_path / "out").glob("*.nii.gz"), *(tmp_path / "out").glob("*.json")]) == write - 1
+    _check_whole(tmp_path / "out", undisturbed)
+    assert _end(_start(cases, tmp_path / "out", "--resume"))[0] == 0
     _check_whole(tmp_path / "out", undisturbed)
     assert _labels(tmp_path / "out") == undisturbed
 
