@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
-from ssa_fast.errors import BackendUnavailable, CohortError, SsaFastError
+from ssa_fast.errors import BackendUnavailable, CohortError, ConfigError, SsaFastError
+from ssa_fast.evaluate.comparison import paired_json, paired_text, summaries_json, summaries_text
 from ssa_fast.evaluate.report import to_csv, to_json, to_text
-from ssa_fast.evaluate.scores import score_cases
+from ssa_fast.evaluate.scores import Evaluation, score_cases
+from ssa_fast.evaluate.statistics import compare, grouped, summarize
+from ssa_fast.evaluate.strata import strata
 from ssa_fast.files import write_json, write_whole
 from ssa_fast.metrics.profiles import OVERLAP, PROFILES
 from ssa_fast.volume.case import CaseFiles, find_cases
 
 __all__ = ["command"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What was asked for, beside the predictions and cases."""
+
+    profile: str
+    json_path: Path | None
+    csv_path: Path | None
+    figures: Path | None
+    by: str | None
+    table: Path | None
+    against: Path | None
+    scatter: Path | None
+
+    def __post_init__(self) -> None:
+        for option, needed in (("table", "by"), ("scatter", "against")):
+            if getattr(self, option) is not None and getattr(self, needed) is None:
+                raise ConfigError(f"--{option} is used with --{needed} only: give that too, or leave it out")
 
 
 @click.command(short_help="Score segmentations against references; draw them.")
@@ -31,32 +55,36 @@ __all__ = ["command"]
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write every number to FILE as well.")
 @click.option("--csv", "csv_path", type=PATH, metavar="FILE", help="Write a line a case and target to FILE as well.")
 @click.option("--figures", type=FOLDER, metavar="DIR", help="Draw one PNG a case: reference beside prediction.")
-def command(
-    predictions: Path,
-    cases: tuple[Path, ...],
-    profile: str,
-    json_path: Path | None,
-    csv_path: Path | None,
-    figures: Path | None,
-) -> None:
+@click.option("--by", metavar="COLUMN", help="Also sum up by groups of cases: a column of --table, or 'volume'.")
+@click.option("--table", type=PATH, metavar="CSV", help="A line a case, with a column 'case' (or the first).")
+@click.option("--against", type=FOLDER, metavar="DIR", help="Compare with other predictions of the same cases.")
+@click.option("--scatter", type=PATH, metavar="PNG", help="Draw those of --against across, PREDICTIONS up.")
+def command(predictions: Path, cases: tuple[Path, ...], **given: Any) -> None:
     """Score the label maps in PREDICTIONS against the references of CASES.
 
     Dice, precision and recall of labels NCR, ED, ET and of regions WT, TC (ET is both), per case, mean and median, or
-    what --metrics names; the rules stand below the tables. Empty against empty is 1, empty against something 0. A case
-    that cannot be scored or drawn is named and passed by; the exit code is then 2.
+    what --metrics names; the rules stand below the tables. Empty against empty is 1, empty against something 0. Means
+    have the 95 % interval of a bootstrap over cases. A case that cannot be scored or drawn is named and passed by; the
+    exit code is then 2.
     """
+    options = _Options(**given)
+    profile = PROFILES[options.profile]
     found = find_cases(cases)
-    evaluation = score_cases(predictions, found, PROFILES[profile])
+    evaluation = score_cases(predictions, found, profile)
     click.echo(to_text(evaluation))
-    if json_path is not None:
-        write_json(json_path, to_json(evaluation, ssa_fast.__version__))
-    if csv_path is not None:
-        write_whole(csv_path, to_csv(evaluation).encode())
-    undrawn: list[str] = []
-    if figures is not None:
+    record = {**to_json(evaluation, ssa_fast.__version__), **_sum_up(evaluation, options.by, options.table)}
+    troubles = {"scored": sorted(evaluation.failures)}
+    if options.against is not None:
+        other = score_cases(options.against, found, profile)
+        troubles["scored in --against"] = sorted(other.failures)
+        record["against"] = _compare(evaluation, other, (predictions, options.against), options.scatter)
+    if options.json_path is not None:
+        write_json(options.json_path, record)
+    if options.csv_path is not None:
+        write_whole(options.csv_path, to_csv(evaluation).encode())
+    if options.figures is not None:
         scored = {case.name: case.prediction for case in evaluation.cases}
-        undrawn = _draw([files for files in found if files.name in scored], scored, figures)
-    troubles = {"scored": sorted(evaluation.failures), "drawn": undrawn}
+        troubles["drawn"] = _draw([files for files in found if files.name in scored], scored, options.figures)
     sums = [
         f"{len(names)} of {len(found)} cases could not be {verb}: {', '.join(names)}"
         for verb, names in troubles.items()
@@ -64,6 +92,41 @@ def command(
     ]
     if sums:
         raise CohortError(f"{'; '.join(sums)} (each has its line above)")
+
+
+def _sum_up(evaluation: Evaluation, column: str | None, table: Path | None) -> dict[str, Any]:
+    """Say what the cases say together, all and by group; the same as plain values."""
+    if not evaluation.cases:
+        return {}
+    together = {"all": summarize(evaluation)}
+    click.echo(f"\n{summaries_text(evaluation.profile, together)}")
+    record: dict[str, Any] = {"statistics": summaries_json(together)["all"]}
+    if column is not None:
+        parted = grouped(evaluation, strata(evaluation, column, table))
+        groups = {group: summarize(its) for group, its in parted.items()}
+        click.echo(f"\nBy {column}:\n{summaries_text(evaluation.profile, groups)}")
+        record["groups"] = {"column": column, "statistics": summaries_json(groups)}
+    return record
+
+
+def _compare(
+    evaluation: Evaluation, other: Evaluation, folders: tuple[Path, Path], scatter: Path | None
+) -> dict[str, Any]:
+    """Say how far the first predictions are above the others, and draw it where that is asked for."""
+    compared = compare(evaluation, other)
+    click.echo(f"\n{paired_text(evaluation.profile, compared, str(folders[1]))}")
+    for reason in other.failures.values():
+        click.echo(f"not compared: {reason}", err=True)
+    if scatter is not None:
+        try:
+            from ssa_fast.evaluate.scatter import draw_scatter
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"--scatter needs 'matplotlib': pip install 'ssa-fast[report]' ({error})"
+            ) from error
+        names = (folders[0].name, folders[1].name)
+        click.echo(f"drew {draw_scatter(evaluation, other, names, scatter)}")
+    return {"predictions": folders[1].name, "differences": paired_json(compared)}
 
 
 def _draw(cases: list[CaseFiles], predictions: dict[str, Path], folder: Path) -> list[str]:

@@ -41,6 +41,7 @@ class CaseScores:
     name: str
     reference: Path
     prediction: Path
+    tumor_ml: float  # of the reference, all labels together
     confusion: npt.NDArray[np.int64]  # (4, 4) voxels: row the reference's label, column the prediction's
     scores: Scores
 
@@ -139,6 +140,7 @@ def score_volumes(name: str, reference: Volume, prediction: Volume, profile: Pro
         name=name,
         reference=reference.path,
         prediction=prediction.path,
+        tumor_ml=np.count_nonzero(labels) * voxel_ml(reference),
         confusion=confusion(labels, predicted),
         scores=score(labels, predicted, spacing_mm(reference.affine), profile),
     )

@@ -36,6 +36,7 @@ class Profile:
     rule: str  # what stands below the tables
     labels: Mapping[str, tuple[int, ...]]  # target -> its label values
     measures: tuple[str, ...]  # of MEASURES
+    headline: tuple[str, ...] = ("dice",)  # of `measures`: what is quoted over cases
     averages: bool = False  # also over the targets: `mean`, and `weighted` by their voxels in the reference
 
     @property
@@ -156,6 +157,7 @@ _OTHERS = (
             *("lesion_dice", "lesion_hd95_mm", "lesions_found", "lesions_missed", "false_alarms"),
             *_WHOLE,
         ),
+        headline=("lesion_dice", "lesion_hd95_mm"),
     ),
     Profile(
         name="brats2025",
@@ -168,6 +170,7 @@ _OTHERS = (
             *("instance_dice", "instance_nsd", "instance_hd95_mm"),
             *("instances_paired", "instances_missed", "instance_false_alarms", "dice"),
         ),
+        headline=("instance_dice", "instance_nsd"),
     ),
     Profile(
         name="legacy",
@@ -175,6 +178,7 @@ _OTHERS = (
         rule=f"{_EMPTY}\n{_FAR} Here rec is sensitivity.",
         labels=REGIONS,
         measures=_WHOLE,
+        headline=("dice", "hd95_mm"),
     ),
     Profile(
         name="plain",

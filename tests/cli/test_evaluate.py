@@ -8,13 +8,14 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ssa-fast[report]'")
 
 from ssa_fast.cli.evaluate import command
-from ssa_fast.errors import BackendUnavailable, CohortError
+from ssa_fast.errors import BackendUnavailable, CohortError, ConfigError
 from ssa_fast.metrics.profiles import PROFILES
 from tests.cases import tumor_labels, write_case, write_nifti
 
@@ -88,3 +89,33 @@ def test_metrics_without_the_extra_are_one_line_that_names_it(folder: Path, monk
     assert isinstance(done.exception, BackendUnavailable)
     assert "pip install 'ssa-fast[evaluate]'" in str(done.exception)
     assert _run(folder).exit_code == 0  # voxels need no extra
+
+
+def test_groups_and_another_folder_are_told_and_kept(folder: Path) -> None:
+    pytest.importorskip("scipy", reason="needs scipy: pip install 'ssa-fast[evaluate]'")
+    for name in (ONE, TWO):
+        write_nifti(folder / "others" / f"{name}.nii.gz", np.roll(tumor_labels(), 1, axis=0))
+    sites = folder / "sites.csv"
+    sites.write_text(f"case,site\n{ONE},Lagos\n{TWO},Accra\n{THREE},Accra\n")
+    compared = ("--against", str(folder / "others"), "--scatter", str(folder / "scatter.png"))
+    done = _run(folder, "--by", "site", "--table", str(sites), *compared, "--json", str(folder / "scores.json"))
+    assert isinstance(done.exception, CohortError)
+    assert f"1 of 3 cases could not be scored in --against: {THREE}" in str(done.exception)
+    assert ["WT,", "Lagos", "1", "1.000"] in [line.split()[:4] for line in done.stdout.splitlines()]
+    assert f"not compared: case {THREE}: no prediction" in done.stderr
+    assert (folder / "scatter.png").is_file()
+    kept = json.loads((folder / "scores.json").read_text())
+    assert kept["statistics"]["WT"]["dice"]["count"] == 3
+    assert kept["groups"]["column"] == "site"
+    assert {site: its["WT"]["dice"]["count"] for site, its in kept["groups"]["statistics"].items()} == {
+        "Accra": 2,
+        "Lagos": 1,
+    }
+    assert kept["against"]["differences"]["WT"]["dice"]["higher"] == 2
+
+
+@pytest.mark.parametrize(("option", "needed"), [("--table", "--by"), ("--scatter", "--against")])
+def test_an_option_that_would_not_be_used_is_refused(folder: Path, option: str, needed: str) -> None:
+    done = _run(folder, option, str(folder / "x"))
+    assert isinstance(done.exception, ConfigError)
+    assert f"{option} is used with {needed} only" in str(done.exception)

@@ -12,6 +12,7 @@ from ssa_fast.evaluate.report import to_csv, to_json, to_text
 from ssa_fast.evaluate.scores import CaseScores, Evaluation
 from ssa_fast.metrics.overlap import TARGETS, Overlap
 from ssa_fast.metrics.profiles import MEASURES, OVERLAP, PROFILES, Profile
+from tests.evaluate.evaluations import in_profile
 
 
 def values(overlap: Overlap) -> dict[str, float]:
@@ -29,24 +30,10 @@ def scores(name: str, both: int, reference: int, predicted: int) -> CaseScores:
         name=name,
         reference=Path("cases") / name / f"{name}-seg.nii.gz",
         prediction=Path("predictions") / f"{name}.nii.gz",
+        tumor_ml=reference / 1000,
         confusion=np.arange(16).reshape(4, 4),
         scores={**dict.fromkeys(TARGETS, values(overlap)), "ED": values(empty)},
     )
-
-
-def in_profile(profile: Profile, **numbers: float) -> Evaluation:
-    """Three cases whose every measure of every target is the same number."""
-    cases = [
-        CaseScores(
-            name=name,
-            reference=Path("r.nii.gz"),
-            prediction=Path("p.nii.gz"),
-            confusion=np.zeros((4, 4), dtype=np.int64),
-            scores={target: dict.fromkeys(profile.measures, number) for target in profile.targets},
-        )
-        for name, number in numbers.items()
-    ]
-    return Evaluation(profile=profile, cases=tuple(cases), failures={}, unmatched=())
 
 
 @pytest.fixture
