@@ -23,8 +23,13 @@ def test_groups_are_those_of_the_column_and_a_case_that_is_not_there_says_so(tmp
     assert strata(EVALUATION, "site", path) == {"A": "Lagos", "B": "Accra", "C": "not in sites.csv"}
 
 
-def test_without_a_column_case_the_first_is_taken_also_behind_a_byte_order_mark(tmp_path: Path) -> None:
-    path = table(tmp_path, "\ufeffname,site\nA,x\nB,y\nC,x\n")
+def test_without_a_column_case_the_first_is_taken(tmp_path: Path) -> None:
+    path = table(tmp_path, "name,site\nA,x\nB,y\nC,x\n")
+    assert strata(EVALUATION, "site", path) == {"A": "x", "B": "y", "C": "x"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = table(tmp_path, "\ufeffsite,case\nx,A\ny,B\nx,C\n")
     assert strata(EVALUATION, "site", path) == {"A": "x", "B": "y", "C": "x"}
 
 

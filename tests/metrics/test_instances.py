@@ -16,6 +16,7 @@ pytest.importorskip("scipy", reason="needs scipy: pip install 'ssa-fast[evaluate
 from ssa_fast.errors import ShapeError
 from ssa_fast.metrics.instances import border, instance_scores
 from ssa_fast.metrics.lesion import PENALTY_MM
+from ssa_fast.metrics.surface import distances_to
 from ssa_fast.volume.nifti import read_labels
 from tests.cases import write_nifti
 
@@ -128,6 +129,23 @@ def test_every_number_is_that_of_the_official_package(shared_ssa: Path, tmp_path
         assert scores.dice == pytest.approx(theirs["sq_dsc"], abs=1e-6)
         assert scores.nsd == pytest.approx(theirs["sq_nsd"], abs=1e-6)
         assert scores.hd95_mm == pytest.approx(theirs["sq_hd95"], abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:monai")
+def test_border_distances_give_monai_s_hd95_and_average(shared_ssa: Path) -> None:
+    monai = pytest.importorskip("monai.metrics", reason="needs monai to compare")
+    torch = pytest.importorskip("torch")
+    labels = np.asarray(read_labels(shared_ssa / "BraTS-SSA-00010-000" / "BraTS-SSA-00010-000-seg.nii.gz").array)
+    reference, predicted = labels == 3, np.roll(labels == 3, (3, 1, 0), axis=(0, 1, 2))
+    spacing = (1.0, 1.5, 2.0)
+    edges = border(reference), border(predicted)
+    sides = distances_to(*edges, spacing), distances_to(*edges[::-1], spacing)
+    one_hot = [torch.from_numpy(mask[None, None].astype(np.float32)) for mask in (reference, predicted)]
+    given = {"y_pred": one_hot[1], "y": one_hot[0], "include_background": True, "spacing": spacing}
+    hd95 = monai.compute_hausdorff_distance(percentile=95, **given)
+    average = monai.compute_average_surface_distance(symmetric=True, **given)
+    assert max(float(np.percentile(side, 95)) for side in sides) == pytest.approx(float(hd95), rel=1e-6)
+    assert float(np.concatenate(sides).mean()) == pytest.approx(float(average), rel=1e-6)
 
 
 def test_unlike_shapes_are_refused() -> None:
