@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ssa_fast.infer.intake import Intake
     from ssa_fast.infer.opening import open_segmenter, segment
     from ssa_fast.infer.plan import Plan, Wish
+    from ssa_fast.infer.quality import Quality
     from ssa_fast.infer.segmenter import Segmentation, Segmenter
     from ssa_fast.model.bundle import read_bundle
     from ssa_fast.pretrained import shipped_bundle
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Intake",
     "Plan",
+    "Quality",
     "Segmentation",
     "Segmenter",
     "SsaFastError",
@@ -49,6 +51,7 @@ __all__ = [
 _HOMES = {
     "Intake": "ssa_fast.infer.intake",
     "Plan": "ssa_fast.infer.plan",
+    "Quality": "ssa_fast.infer.quality",
     "Segmentation": "ssa_fast.infer.segmenter",
     "Segmenter": "ssa_fast.infer.segmenter",
     "SsaFastError": "ssa_fast.errors",

@@ -27,6 +27,7 @@ from ssa_fast.cli.options import (
     modality_options,
     window_of,
 )
+from ssa_fast.cli.quality import quality_of
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
@@ -34,6 +35,7 @@ from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
 from ssa_fast.infer.pace import keep_pace, known_pace
 from ssa_fast.infer.plan import Plan, Wish
+from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.record import RESULTS
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import peak_memory_bytes
@@ -48,7 +50,8 @@ class _Options:
 
     out: Path
     backend: str
-    bundle: str
+    bundle: tuple[str, ...]
+    quality: Quality
     precision: Choice
     unproven: bool
     max_memory: int | None
@@ -75,9 +78,13 @@ class _Options:
 )
 @click.option(
     "--bundle",
-    default="lite",
+    multiple=True,
+    default=["lite"],
     show_default=True,
-    help="A shipped bundle's name, a path to an .onnx file, or the folder of an engine.",
+    help="A shipped bundle's name, a path to an .onnx file, or the folder of an engine; several are averaged.",
+)
+@click.option(
+    "--mirror", default="", metavar="AXES", help="Average the brain's flips too, along axes such as x or xyz."
 )
 @click.option("--unproven", is_flag=True, help="Run an engine that was not proven equal to its bundle.")
 @click.option(
@@ -123,6 +130,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
 
     Not a medical device: every result is for a radiologist to judge.
     """
+    given["quality"] = quality_of(given)
     options = _Options(**{field.name: given.pop(field.name) for field in fields(_Options)})
     found = chosen_cases(cases, given)
     results = RESULTS
@@ -139,13 +147,13 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     keep_heap_small()
     opened, facts = _opened(options)
     with closing(opened):
-        key = f"{str(facts['bundle_sha256'])[:16]} by {opened.device}"
-        segmenter = Segmenter(opened, _wish(options, opened), _known_pace(key), _intake(options))
+        key = _pace_key(options.quality, facts, opened)
+        segmenter = Segmenter(opened, _wish(options, opened), _known_pace(key), _intake(options), options.quality)
         if options.plan_only:
             _print_plans(found, segmenter, as_json=options.as_json)
             return
         options.out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
-        click.echo(f"network {opened.spec.name} by {opened.device}")
+        click.echo(f"network {segmenter.backend.spec.name} by {opened.device}")
         run = CohortRun(
             out=options.out,
             facts=facts,
@@ -179,14 +187,17 @@ def _run_on_ray(found: list[CaseFiles], options: _Options, results: str) -> None
 
 def _anywhere(options: _Options) -> _Options:
     """The same options where the working folder is another."""
-    is_path = options.bundle.endswith(".onnx") or is_engine(Path(options.bundle))
-    return replace(options, bundle=str(Path(options.bundle).absolute())) if is_path else options
+    places = (
+        str(Path(one).absolute()) if one.endswith(".onnx") or is_engine(Path(one)) else one for one in options.bundle
+    )
+    return replace(options, bundle=tuple(places))
 
 
 def _segmenter_within(options: _Options, share_bytes: int) -> tuple[Segmenter, Mapping[str, object]]:
     """In a worker: its segmenter, which may take so much of its machine's memory, and the facts for its records."""
     opened, facts = _opened(options)
-    return Segmenter(opened, _wish(options, opened, share_bytes), intake=_intake(options)), facts
+    wish = _wish(options, opened, share_bytes)
+    return Segmenter(opened, wish, intake=_intake(options), quality=options.quality), facts
 
 
 def _take(
@@ -227,6 +238,7 @@ def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
         "max_memory": options.max_memory,
         "max_ram": options.max_ram,
         "unproven": options.unproven,
+        **to_mapping(options.quality),
     }
     facts = {"asked_for": asked_for, "is_forced": options.force, "computed_by": str(opened.backend.device)}
     return opened.backend, {**facts, **opened.facts}
@@ -245,6 +257,13 @@ def _wish(options: _Options, backend: Backend, share_bytes: int | None = None) -
         overlap=options.overlap,
         batch=options.batch,
     )
+
+
+def _pace_key(quality: Quality, facts: Mapping[str, object], backend: Backend) -> str:
+    """What a pace is kept under: networks, device, and whether there are flips, which cost time and no GFLOP."""
+    hashes = facts["bundle_sha256"]
+    names = "+".join(str(one)[:16] for one in (hashes if isinstance(hashes, list) else [hashes]))
+    return f"{names}{f' mirrored {quality.mirror}' if quality.mirror else ''} by {backend.device}"
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ssa_fast.backends import Backend, Choice, choose_backend, open_backend, open_engine
 from ssa_fast.backends.manifest import is_engine, read_manifest
 from ssa_fast.errors import ConfigError
+from ssa_fast.infer.ensemble import Ensemble
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Wish
+from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.segmenter import Segmentation, Segmenter
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
 
-__all__ = ["Opened", "open_network", "open_segmenter", "segment"]
+__all__ = ["Bundles", "Opened", "open_network", "open_segmenter", "segment"]
+
+Bundles: TypeAlias = str | Path | Sequence[str | Path]
+"""A shipped bundle's name, an .onnx file, or the folder of an engine; or several, whose probabilities are averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +36,37 @@ class Opened:
 
 
 def open_network(
-    bundle: str | Path = "lite",
+    bundle: Bundles = "lite",
     backend: str = "auto",
     precision: Choice = "auto",
     *,
     is_unproven_allowed: bool = False,
 ) -> Opened:
-    """A network ready to run: `bundle` is a shipped bundle's name, an .onnx file, or the folder of an engine.
+    """A network ready to run, or an ensemble of several.
 
-    Raises what `read_bundle`, `open_backend` and `open_engine` raise; ConfigError for an engine of another backend or
-    precision than is asked for.
+    Raises what `read_bundle`, `open_backend`, `open_engine` and `Ensemble` raise; ConfigError for an engine of another
+    backend or precision than is asked for, and where a bundle is named twice or none is.
     """
+    paths = [bundle] if isinstance(bundle, (str, Path)) else list(bundle)
+    if not paths or len({str(path) for path in paths}) < len(paths):
+        raise ConfigError(f"bundles {', '.join(map(str, paths)) or 'none'}: name one or more, each once")
+    with ExitStack() as unfinished:  # one that cannot be opened closes those before it
+        opened = []
+        for path in paths:
+            opened.append(_open_one(path, backend, precision, is_unproven_allowed=is_unproven_allowed))
+            unfinished.enter_context(closing(opened[-1].backend))
+        first = opened[0]
+        if len(opened) == 1:
+            together = first
+        else:
+            facts = {key: [one.facts.get(key) for one in opened] for key in ("bundle_sha256", "engine_sha256")}
+            members = Ensemble([one.backend for one in opened])
+            together = Opened(backend=members, facts={**first.facts, **facts}, reason=first.reason)
+        unfinished.pop_all()
+        return together
+
+
+def _open_one(bundle: str | Path, backend: str, precision: Choice, *, is_unproven_allowed: bool) -> Opened:
     path = Path(bundle)
     if is_engine(path):
         manifest = read_manifest(path)
@@ -63,22 +89,27 @@ def open_network(
 
 @contextmanager
 def open_segmenter(
-    bundle: str | Path = "lite",
+    bundle: Bundles = "lite",
     backend: str = "auto",
     precision: Choice = "auto",
     wish: Wish | None = None,
     intake: Intake | None = None,
+    quality: Quality | None = None,
 ) -> Iterator[Segmenter]:
     """A segmenter for many cases, closed in the end. Arguments and errors like `open_network` and `Segmenter`.
 
     Without an `intake` cases are checked and resampled as by default.
     """
     with closing(open_network(bundle, backend, precision).backend) as opened:
-        yield Segmenter(opened, wish, intake=intake or Intake())
+        yield Segmenter(opened, wish, intake=intake or Intake(), quality=quality)
 
 
 def segment(
-    case: str | Path | Case | CaseFiles, bundle: str | Path = "lite", backend: str = "auto", precision: Choice = "auto"
+    case: str | Path | Case | CaseFiles,
+    bundle: Bundles = "lite",
+    backend: str = "auto",
+    precision: Choice = "auto",
+    quality: Quality | None = None,
 ) -> Segmentation:
     """The segmentation of one case: the folder of its files, or a case that was found or read.
 
@@ -91,5 +122,5 @@ def segment(
             raise ConfigError(f"{case} holds {len(found)} cases: segment them one by one, with open_segmenter")
         case = found[0]
     read = read_case(case, is_any_spacing=True) if isinstance(case, CaseFiles) else case
-    with open_segmenter(bundle, backend, precision) as segmenter:
+    with open_segmenter(bundle, backend, precision, quality=quality) as segmenter:
         return segmenter.segment(read)

@@ -52,17 +52,20 @@ class Plan:
     overlap: float  # asked for between windows; 0 for one pass
     passes: int  # at most: windows without brain are passed by
     batch: int
-    gflop: float  # of all passes
+    gflop: float  # of all passes, and of all votes in each
     peak_bytes: int  # of the process on a CPU, of the device's memory on a GPU
     lets_go: bool = False  # first of the buffers that the engine kept from larger windows
     expected_seconds: float | None = None  # of the network; None: this machine has not run it yet
     resampled_from_mm: tuple[float, float, float] | None = None  # spacing of the files, X Y Z of RAS; None: 1 mm
+    votes: int = 1  # answers, of several networks or mirrored brains, that each pass is the mean of
 
     def __str__(self) -> str:
         box, shape, window = (" x ".join(map(str, edges)) for edges in (self.box, self.shape, self.window))
         what = f"one pass of {shape}"
         if self.passes > 1:
             what = f"{self.passes} windows of {window} over {shape} (less accurate than one pass)"
+        if self.votes > 1:
+            what += f", {self.votes} votes each"
         seconds = "" if self.expected_seconds is None else f", about {self.expected_seconds:.2g} s"
         if self.resampled_from_mm is not None:
             box += f" (resampled from voxels of {' x '.join(f'{edge:.3g}' for edge in self.resampled_from_mm)} mm)"
@@ -121,8 +124,9 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
         overlap=wish.overlap if passes > 1 else 0.0,
         passes=passes,
         batch=batch,
-        gflop=passes * gflop(spec.network, window),
+        gflop=passes * footprint.work * gflop(spec.network, window),
         peak_bytes=footprint.held_bytes + buffer_bytes(spec, share, batch, window) + _BYTES_PER_VALUE * around,
+        votes=footprint.votes,
     )
 
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import ConfigError, SsaFastError
+from ssa_fast.infer.ensemble import mirrored
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Plan, Wish, plan_case
+from ssa_fast.infer.quality import Quality
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import Stages, resident_bytes
 from ssa_fast.model.spec import PREPROCESSING, ModelSpec
@@ -88,15 +90,18 @@ class Segmenter:
         wish: Wish | None = None,
         pace: float | None = None,
         intake: Intake | None = None,
+        quality: Quality | None = None,
     ) -> None:
         """`wish` is what is asked of each plan, `pace` the GFLOP a second that this machine does with this backend.
 
         `intake` says how cases are checked and resampled; without it they are taken as they are, in voxels of 1 mm.
+        `quality` asks for more than one look, or more than labels.
         Raises ConfigError if the network wants cases read, ordered or prepared in another way than they are here, or
-        if its labels are others.
+        if its labels are others, and for a `quality` that cannot be.
         """
         _check_spec(backend.spec)
-        self.backend = backend
+        self._quality = quality or Quality()
+        self.backend = mirrored(backend, self._quality.mirror)
         self.pace = pace  # follows what is measured
         self._wish = wish or Wish()
         self._intake = intake

@@ -72,6 +72,30 @@ def test_resuming_says_what_was_there_already(cases: Path, tiny_bundle_path: Pat
     assert "there already" not in again.output
 
 
+def test_flips_and_several_bundles_are_planned_recorded_and_part_of_what_is_kept(
+    cases: Path, tiny_bundle_path: Path
+) -> None:
+    other = cases.parent / "other.onnx"
+    other.write_bytes(tiny_bundle_path.read_bytes())
+    more = ("--bundle", str(other), "--mirror", "x")
+    alone, planned = (
+        json.loads(_infer(cases, tiny_bundle_path, "--plan-only", "--json", *options).stdout.splitlines()[0])
+        for options in ((), more)
+    )
+    assert (alone["votes"], planned["votes"]) == (1, 4)
+    assert planned["gflop"] == pytest.approx(4 * alone["gflop"])
+    done = _infer(cases, tiny_bundle_path, *more)
+    assert done.exit_code == 0, done.output
+    assert "network tiny + tiny, mirrored along x, by onnxruntime" in done.output
+    assert ", 4 votes each, " in done.output
+    record = json.loads((cases.parent / "out" / "Case-1.json").read_text())
+    assert record["asked_for"]["mirror"] == "x"
+    assert len(record["bundle_sha256"]) == 2
+    assert "3 of 3 cases were there already" in _infer(cases, tiny_bundle_path, *more, "--resume").output
+    assert "there already" not in _infer(cases, tiny_bundle_path, *more[2:], "--resume").output
+    assert "there already" not in _infer(cases, tiny_bundle_path, *more[:2], "--resume").output
+
+
 def test_a_share_is_every_nth_case(cases: Path, tiny_bundle_path: Path) -> None:
     done = _infer(cases, tiny_bundle_path, "--shard", "1/2")
     assert done.exit_code == 0, done.output
@@ -101,6 +125,7 @@ def test_a_budget_that_cannot_be_met_fails_each_case_and_writes_nothing(cases: P
         (("--overlap", "1"), "overlap must be in"),
         (("--batch", "0"), "must be above 0"),
         (("--window", "0", "16", "16"), "must be above 0"),
+        (("--mirror", "t"), "mirror 't': wanted axes of the brain"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

@@ -90,3 +90,24 @@ class MortalSegmenter(Segmenter):
 def _die(folder: Path) -> None:
     (folder / f"death-{os.getpid()}").touch()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class SidedBackend(BrightnessBackend):
+    """Logits of four labels by the modalities and by the place along X, Y and Z: flips change the answer."""
+
+    def __init__(self, seed: int = 0, slope: float = 1.0) -> None:
+        super().__init__()
+        self.mixture = np.random.default_rng(seed).normal(0, slope, (4, 4)).astype(np.float32)
+        self.leanings = np.array([0, 3, -2, 1], dtype=np.float32).reshape(4, 1, 1, 1)
+        self.calls = 0
+        self.is_closed = False
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        check_windows(windows, self.spec)
+        self.calls += 1
+        x, y, z = (np.arange(edge, dtype=np.float32) / edge for edge in windows.shape[2:])
+        ramp = x[:, None, None] + 2 * y[:, None] - z  # (X, Y, Z)
+        return np.einsum("kc,ncxyz->nkxyz", self.mixture, windows) + self.leanings * ramp
+
+    def close(self) -> None:
+        self.is_closed = True

@@ -11,9 +11,11 @@ import nibabel
 import numpy as np
 import pytest
 
+from ssa_fast.backends.onnxruntime import OrtBackend
 from ssa_fast.errors import BundleError, CaseError, ConfigError
 from ssa_fast.infer.opening import open_network, open_segmenter, segment
 from ssa_fast.infer.plan import Wish
+from ssa_fast.infer.quality import Quality
 from ssa_fast.volume.case import find_cases, read_case
 from tests.cases import turned_affine, write_case
 
@@ -55,6 +57,25 @@ def test_a_segmenter_keeps_to_its_wish_and_is_closed(folder: Path, tiny_bundle_p
     with open_segmenter(tiny_bundle_path, "ort", wish=Wish(window=(16, 16, 16))) as segmenter:
         assert segmenter.segment(read_case(find_cases([folder])[0])).plan.passes > 1
     assert not hasattr(segmenter.backend, "_session")
+
+
+def test_several_bundles_are_an_ensemble_and_one_bad_one_closes_the_others(
+    folder: Path, tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(tiny_bundle_path.read_bytes())
+    alone = segment(folder, tiny_bundle_path, "ort")
+    both = segment(folder, [tiny_bundle_path, copy], "ort", quality=Quality(mirror="z"))
+    assert (alone.plan.votes, both.plan.votes) == (1, 4)
+    assert (alone.labels == both.labels).mean() > 0.7  # a random network, which knows front from back
+    closed = []
+    monkeypatch.setattr(OrtBackend, "close", lambda self: closed.append(self.spec))
+    with pytest.raises(BundleError, match=r"gone\.onnx"):
+        open_network([tiny_bundle_path, tmp_path / "gone.onnx"], "ort")
+    assert len(closed) == 1
+    for bundles in ([], [copy, str(copy)]):
+        with pytest.raises(ConfigError, match="name one or more, each once"):
+            open_network(bundles, "ort")
 
 
 def test_what_was_left_open_is_told(tiny_bundle_path: Path) -> None:

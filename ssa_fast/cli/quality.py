@@ -1,0 +1,31 @@
+"""Options that ask for more than one look of one network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import click
+
+from ssa_fast.infer.quality import Quality
+
+__all__ = ["quality_of", "quality_options"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--mirror", default="", metavar="AXES", help="Average the brain's flips too, along such as x or xyz."),
+)
+
+
+def quality_options(command: Function) -> Function:
+    """Add an option for each field of `Quality`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def quality_of(given: dict[str, Any]) -> Quality:
+    """What was asked for; its options are taken out of `given`."""
+    return Quality(**{field.name: given.pop(field.name) for field in fields(Quality)})
