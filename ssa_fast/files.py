@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-__all__ = ["os_errors_of", "remove_partials", "sha256", "write_json", "write_whole"]
+__all__ = ["open_whole", "os_errors_of", "remove_partials", "sha256", "write_json", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -20,12 +20,19 @@ def write_whole(path: Path, content: bytes) -> None:
 
     The folder is made if need be. Raises OSError as the operating system does, with `path` as its file.
     """
+    with open_whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_whole(path: Path) -> Iterator[BinaryIO]:
+    """As `write_whole`, for what is written bit by bit: the new file takes its place when the `with` block is done."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # same folder: a rename there is atomic
     with os_errors_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

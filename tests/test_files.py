@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_fast.files import sha256, write_json, write_whole
+from ssa_fast.files import open_whole, sha256, write_json, write_whole
 
 
 def _disk_full(*_: object) -> NoReturn:
@@ -133,3 +133,17 @@ def test_sha256_of_abc_is_that_of_the_standard() -> None:
 @given(st.binary())
 def test_sha256_is_hexadecimal(content: bytes) -> None:
     assert bytes.fromhex(sha256(content)) == hashlib.sha256(content).digest()
+
+
+def test_what_is_written_bit_by_bit_replaces_the_old_file_at_its_end_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+    with open_whole(path) as file:
+        file.write(b"ne")
+        assert path.read_bytes() == b"old"
+        file.write(b"w")
+    assert path.read_bytes() == b"new"
+    with pytest.raises(OSError, match=r"a\.bin"), open_whole(path):
+        _disk_full()
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]

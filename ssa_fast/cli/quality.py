@@ -16,6 +16,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option("--mirror", default="", metavar="AXES", help="Average the brain's flips too, along such as x or xyz."),
+    click.option("--probabilities", is_flag=True, help="Write OUT/CASE-probabilities.nii.gz, too: a volume a label."),
+    click.option(
+        "--map-type",
+        type=click.Choice(["uint8", "float32"]),
+        default="uint8",
+        show_default=True,
+        help="How maps are stored; uint8: in 255ths.",
+    ),
 )
 
 

@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ssa_fast.errors import BudgetError, CaseError, SsaFastError
-from ssa_fast.files import remove_partials
+from ssa_fast.files import remove_partials, sha256
 from ssa_fast.infer.plan import Plan
-from ssa_fast.infer.record import RESULTS, input_hashes, is_done, record_of, result_path, settle
+from ssa_fast.infer.record import (
+    RESULTS,
+    input_hashes,
+    is_done,
+    record_of,
+    remove_earlier_maps,
+    result_path,
+    settle,
+)
 from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
 from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
@@ -144,7 +152,7 @@ def _has_room(one: _Read, segmenter: Segmenter) -> bool:
     """Whether the next case, most likely of the same size, can be read at any moment without harm to this one."""
     if one.prepared is None:
         return True
-    beside = one.prepared.reading_bytes + _written_bytes(one.prepared)
+    beside = one.prepared.reading_bytes + _written_bytes(one.prepared, segmenter)
     return segmenter.is_as_good_beside(one.prepared, beside)
 
 
@@ -155,11 +163,11 @@ def _bytes_beside(prepared: Prepared, segmenter: Segmenter) -> int:
     there all the while.
     """
     keeps = segmenter.backend.footprint.keeps_buffers
-    return _written_bytes(prepared) + (prepared.reading_bytes if keeps else prepared.nbytes)
+    return _written_bytes(prepared, segmenter) + (prepared.reading_bytes if keeps else prepared.nbytes)
 
 
-def _written_bytes(prepared: Prepared) -> int:
-    return _MAPS_WRITTEN * math.prod(prepared.case.grid.array.shape)
+def _written_bytes(prepared: Prepared, segmenter: Segmenter) -> int:
+    return _MAPS_WRITTEN * math.prod(prepared.case.grid.array.shape) + segmenter.map_bytes(prepared)
 
 
 def _is_own(path: Path, files: CaseFiles) -> bool:
@@ -200,8 +208,11 @@ def _write(outcome: Outcome, one: _Read, run: CohortRun) -> Outcome:
     stages = Stages(dict(outcome.seconds))
     with stages.measure("write"):
         fingerprint = segmentation.save(path)
+        maps = segmentation.save_maps(run.out)
+        remove_earlier_maps(run.out, outcome.name, maps)
     _log.info("%s: wrote %s", outcome.name, path)
     record = record_of(segmentation, stages.seconds, one.hashes, run.facts)
+    record["maps_sha256"] = {kind: sha256(map_path.read_bytes()) for kind, map_path in maps.items()}
     if run.results is not None:
         settle(run.out, run.results, record, fingerprint)
     seconds = stages.seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -109,12 +109,15 @@ def segment(
     bundle: Bundles = "lite",
     backend: str = "auto",
     precision: Choice = "auto",
+    *,
+    probabilities: bool = False,
     quality: Quality | None = None,
 ) -> Segmentation:
     """The segmentation of one case: the folder of its files, or a case that was found or read.
 
-    For many cases take `open_segmenter`, which opens the network once. Raises what that does, CaseError for a case that
-    cannot be used, ConfigError for a folder of several.
+    With `probabilities` it has those, too; `quality` asks for them and for more. For many cases take `open_segmenter`,
+    which opens the network once. Raises what that does, CaseError for a case that cannot be used, ConfigError for a
+    folder of several.
     """
     if isinstance(case, (str, Path)):
         found = find_cases([Path(case)])
@@ -122,5 +125,8 @@ def segment(
             raise ConfigError(f"{case} holds {len(found)} cases: segment them one by one, with open_segmenter")
         case = found[0]
     read = read_case(case, is_any_spacing=True) if isinstance(case, CaseFiles) else case
+    quality = quality or Quality()
+    if probabilities:
+        quality = replace(quality, probabilities=True)
     with open_segmenter(bundle, backend, precision, quality=quality) as segmenter:
         return segmenter.segment(read)

@@ -20,7 +20,17 @@ from ssa_fast.measure import machine_line
 from ssa_fast.volume.case import CaseFiles, same_grid
 from ssa_fast.volume.nifti import read_labels, read_volume
 
-__all__ = ["RESULTS", "input_hashes", "is_done", "record_of", "record_path", "result_path", "settle"]
+__all__ = [
+    "RESULTS",
+    "input_hashes",
+    "is_done",
+    "map_path",
+    "record_of",
+    "record_path",
+    "remove_earlier_maps",
+    "result_path",
+    "settle",
+]
 
 RESULTS = "results.jsonl"
 """The file that gets a line a case."""
@@ -29,6 +39,11 @@ RESULTS = "results.jsonl"
 def result_path(out: Path, name: str) -> Path:
     """Where the label map of a case goes."""
     return out / f"{name}.nii.gz"
+
+
+def map_path(out: Path, name: str, kind: str) -> Path:
+    """Where a map of a case, such as its probabilities, goes."""
+    return out / f"{name}-{kind}.nii.gz"
 
 
 def record_path(out: Path, name: str) -> Path:
@@ -93,6 +108,19 @@ def _append_result(path: Path, record: Mapping[str, Any]) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def remove_earlier_maps(out: Path, name: str, kept: Mapping[str, object]) -> None:
+    """Remove the maps of an earlier run that its record vouches for, but those `kept`: they belong to other labels."""
+    try:
+        record = json.loads(record_path(out, name).read_text(encoding="utf-8"))
+        earlier = dict(record["maps_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for kind, fingerprint in earlier.items():
+        path = map_path(out, name, kind)
+        if kind not in kept and path.is_file() and sha256(path.read_bytes()) == fingerprint:
+            path.unlink()
+
+
 def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tuple[str, ...]) -> str:
     """Nothing if the case's result is there, whole, on the case's grid, and made as it would be now; else why not.
 
@@ -109,6 +137,8 @@ def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tupl
         return "its record or result cannot be read"
     if not isinstance(record, dict) or record.get("output_sha256") != sha256(content):
         return "its result was altered since"
+    if altered := _altered_map(out, record):
+        return f"its map of {altered} is gone or was altered since"
     if record.get("inputs_sha256") != input_hashes(files):
         return "its images were altered since"
     for fact in kept:
@@ -123,4 +153,17 @@ def is_done(files: CaseFiles, out: Path, facts: Mapping[str, object], kept: tupl
         return f"its result does not fit ({error})"
     if int(np.max(labels.array, initial=0)) > max(LABEL_NAMES):
         return "its result holds labels of another kind"
+    return ""
+
+
+def _altered_map(out: Path, record: Mapping[str, Any]) -> str:
+    """The first map of a record that is not there as it was written; nothing if all are."""
+    for kind, fingerprint in record.get("maps_sha256", {}).items():
+        path = map_path(out, str(record.get("case")), kind)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return str(kind)
+        if sha256(content) != fingerprint:
+            return str(kind)
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,18 @@ from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import ConfigError, SsaFastError
 from ssa_fast.infer.ensemble import mirrored
 from ssa_fast.infer.intake import Intake
+from ssa_fast.infer.maps import Maps, Place, VoteArrays
 from ssa_fast.infer.plan import Plan, Wish, plan_case
 from ssa_fast.infer.quality import Quality
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import Stages, resident_bytes
 from ssa_fast.model.spec import PREPROCESSING, ModelSpec
 from ssa_fast.volume.case import Case
-from ssa_fast.volume.geometry import Affine, Box, FloatArray, LabelArray, pad_to
-from ssa_fast.volume.nifti import Volume, write_labels
-from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
+from ssa_fast.volume.geometry import Affine, FloatArray, LabelArray, pad_to, padded_shape
+from ssa_fast.volume.nifti import Volume, write_labels, write_maps
+from ssa_fast.volume.postprocess import labels_from_logits
 from ssa_fast.volume.preprocess import Brain, crop_to_brain
-from ssa_fast.volume.resample import Resampled, labels_on_files
+from ssa_fast.volume.resample import Resampled
 from ssa_fast.volume.windows import blended_slabs, window_boxes
 
 __all__ = ["Prepared", "Segmentation", "Segmenter"]
@@ -45,6 +46,18 @@ class Segmentation:
     device: Device
     seconds: Mapping[str, float]  # a stage
     overridden: tuple[str, ...] = ()  # what was suspected of the case, and segmented all the same
+    maps: Maps | None = None  # where maps were asked for
+    quality: Quality = field(default_factory=Quality)  # what was asked for
+
+    @property
+    def probabilities(self) -> FloatArray:
+        """The probability of each label, (K, X, Y, Z), in the shape and axes of the case's files: made when asked for.
+
+        Raises ConfigError if it was segmented without.
+        """
+        if self.maps is None:
+            raise ConfigError(f"case {self.name}: was segmented without probabilities: ask for them first")
+        return self.maps.probabilities()
 
     @property
     def affine(self) -> Affine:
@@ -54,6 +67,16 @@ class Segmentation:
     def save(self, path: str | Path) -> str:
         """Write the labels as NIfTI, whole or not at all; what comes back is the file's SHA-256. Raises OSError."""
         return write_labels(Path(path), self.labels, like=self.grid)
+
+    def save_maps(self, folder: Path) -> dict[str, Path]:
+        """Write each map that was asked for as `NAME-MAP.nii.gz`, whole or not at all. Raises OSError."""
+        if self.maps is None:
+            return {}
+        paths = {}
+        for kind, maps in self.maps.asked_for(self.quality).items():
+            paths[kind] = folder / f"{self.name}-{kind}.nii.gz"
+            write_maps(paths[kind], maps, like=self.grid, kind=self.quality.map_type)
+        return paths
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -125,9 +148,14 @@ class Segmenter:
 
     def plan_prepared(self, prepared: Prepared, other_bytes: int = 0) -> Plan:
         """As `plan`, for a case that `prepare` has seen, while other cases hold `other_bytes`."""
-        plan = self.plan(prepared.brain, prepared.nbytes + other_bytes)
+        plan = self.plan(prepared.brain, prepared.nbytes + other_bytes + self.map_bytes(prepared))
         spacing = prepared.resampled.spacing_mm if prepared.resampled else None
         return dataclasses.replace(plan, resampled_from_mm=spacing)
+
+    def map_bytes(self, prepared: Prepared) -> int:
+        """Memory that a case's maps take, and writing one of them, as far as maps are asked for."""
+        shape = padded_shape(prepared.brain.box.shape, self.backend.spec.divisor)
+        return self._quality.map_bytes(shape, prepared.case.grid.array.shape, self.backend.spec.network.classes)
 
     def is_as_good_beside(self, prepared: Prepared, other_bytes: int) -> bool:
         """Whether other cases can hold `other_bytes` without smaller windows for this one."""
@@ -182,16 +210,16 @@ class Segmenter:
             self.backend.let_go()
         with stages.measure("prepare"):
             volume, inner = pad_to(brain.array, plan.shape)  # (C, X, Y, Z)
+        emptied = dataclasses.replace(brain, array=np.empty((0, 0, 0, 0), dtype=np.float32))  # it needs no images
+        place = Place(inner=inner, brain=emptied, case=case, resampled=prepared.resampled)
+        votes = self._vote_arrays(plan)
         if plan.passes == 1:
-            labels = self._one_pass(volume, stages)
+            labels = self._one_pass(volume, stages, votes)
             ran = 1
         else:
-            labels, ran = self._windows(volume, inner, brain, plan, stages)
+            labels, ran = self._windows(volume, place, plan, stages, votes)
         with stages.measure("labels"):
-            resampled = prepared.resampled
-            restored = restore_labels(labels, inner, brain, resampled.case if resampled else case)
-            if resampled is not None:
-                restored = labels_on_files(restored, resampled)
+            restored = place.labels(labels)
         self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
         self._make_room(prepared.reading_bytes)
         return Segmentation(
@@ -202,6 +230,8 @@ class Segmenter:
             device=self.backend.device,
             seconds=stages.seconds,
             overridden=prepared.overridden,
+            maps=Maps(place=place, votes=votes) if votes is not None else None,
+            quality=self._quality,
         )
 
     def _granted_bytes(self) -> int | None:
@@ -220,13 +250,25 @@ class Segmenter:
         if granted is not None and resident_bytes() + reading_bytes > granted:
             self.backend.let_go()
 
-    def _one_pass(self, volume: FloatArray, stages: Stages) -> LabelArray:
+    def _vote_arrays(self, plan: Plan) -> VoteArrays | None:
+        """Where the answer's probabilities are kept, if maps are asked for."""
+        if not self._quality.has_maps:
+            return None
+        return VoteArrays(plan.shape, self.backend.spec.network.classes, has_doubt=False)
+
+    def _one_pass(self, volume: FloatArray, stages: Stages, votes: VoteArrays | None) -> LabelArray:
+        if votes is None:
+            with stages.measure("network"):
+                labels: LabelArray = self.backend.labels(volume[np.newaxis])[0]  # (X, Y, Z)
+            return labels
         with stages.measure("network"):
-            labels: LabelArray = self.backend.labels(volume[np.newaxis])[0]  # (X, Y, Z)
-        return labels
+            logits = self.backend.logits(volume[np.newaxis])[0]  # (K, X, Y, Z)
+        with stages.measure("labels"):
+            votes.take(0, logits)
+            return labels_from_logits(logits)
 
     def _windows(
-        self, volume: FloatArray, inner: Box, brain: Brain, plan: Plan, stages: Stages
+        self, volume: FloatArray, place: Place, plan: Plan, stages: Stages, votes: VoteArrays | None
     ) -> tuple[LabelArray, int]:
         """The labels (X, Y, Z), and how many windows held brain."""
         ran = 0
@@ -238,13 +280,15 @@ class Segmenter:
                 return self.backend.logits(windows)
 
         foreground = np.zeros(plan.shape, dtype=np.bool_)
-        foreground[inner.slices] = brain.foreground
+        foreground[place.inner.slices] = place.brain.foreground
         labels = np.zeros(plan.shape, dtype=np.uint8)
         boxes = window_boxes(plan.shape, plan.window, plan.overlap)
         slabs = blended_slabs(volume, boxes, logits_of, foreground=foreground, batch=plan.batch)
         with stages.measure("labels"):
             for first, slab in slabs:
                 labels[first : first + slab.shape[1]] = labels_from_logits(slab)
+                if votes is not None:
+                    votes.take(first, slab)
         stages.seconds["labels"] -= stages.seconds["network"]  # which was measured within
         return labels, ran
 

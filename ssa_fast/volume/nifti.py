@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import nibabel
 import numpy as np
@@ -15,11 +17,12 @@ import numpy.typing as npt
 from isal import igzip, isal_zlib
 
 from ssa_fast.errors import CaseError, ShapeError
-from ssa_fast.files import sha256, write_whole
-from ssa_fast.volume.geometry import LabelArray
+from ssa_fast.files import open_whole, sha256, write_whole
+from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = [
     "SUFFIXES",
+    "MapType",
     "Volume",
     "as_labels",
     "is_nifti",
@@ -27,11 +30,15 @@ __all__ = [
     "read_volume",
     "without_suffix",
     "write_labels",
+    "write_maps",
 ]
 
 SUFFIXES = (".nii.gz", ".nii")
 Header: TypeAlias = nibabel.Nifti1Header  # Nifti2Header inherits from it
+MapType: TypeAlias = Literal["uint8", "float32"]
+"""How a map's values from 0 to 1 are stored."""
 
+_STEPS = 255  # of a value from 0 to 1 in uint8
 _HEADER_ERROR = 40  # nibabel's grade of a fault that has no mending
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS  # 16: gzip's header and checksum
@@ -130,21 +137,59 @@ def write_labels(path: Path, labels: LabelArray, like: Volume) -> str:
     """
     if labels.shape != like.array.shape:
         raise ShapeError(f"{path}: labels of shape {labels.shape}, wanted {like.array.shape} of {like.path.name}")
-    header = like.header.copy()
+    header = _own_header(like, b"segmentation by ssa-fast")
     header.set_data_dtype(np.uint8)
-    header["cal_max"] = header["cal_min"] = 0
-    for free_text in ("aux_file", "db_name", "data_type", "intent_name"):
-        if free_text in header:  # NIfTI-2 has fewer
-            header[free_text] = b""
-    header["descrip"] = b"segmentation by ssa-fast"
-    header["vox_offset"] = 0  # nibabel finds the place: right after the header
-    header.extensions.clear()
     image_class: Any = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     content: bytes = image_class(labels, like.affine, header).to_bytes()
     is_compressed = path.name.lower().endswith(".gz")
     content = igzip.compress(content, mtime=0) if is_compressed else content
     write_whole(path, content)
     return sha256(content)
+
+
+def write_maps(path: Path, maps: Sequence[Callable[[], FloatArray]], like: Volume, kind: MapType = "uint8") -> None:
+    """Write maps of values from 0 to 1, each (X, Y, Z), on the grid of `like`; of several, the fourth axis is which.
+
+    `uint8` stores whole 255ths, as the header's slope says, so no value is off by more than 0.002. One map is made,
+    written and let go at a time. What `write_labels` says of files and headers holds here, too.
+    Raises ShapeError if a map and `like` have unlike shapes, OSError if the file cannot be written.
+    """
+    header = _own_header(like, b"map by ssa-fast")
+    header.set_data_dtype(np.dtype(kind))
+    header.set_data_shape(like.array.shape if len(maps) == 1 else (*like.array.shape, len(maps)))
+    header["pixdim"][4:] = 1
+    header["magic"] = header.single_magic
+    header.set_data_offset(header.single_vox_offset)
+    header.set_slope_inter(1 / _STEPS if kind == "uint8" else 1, 0)
+    dtype = header.get_data_dtype()  # in the byte order of the header
+    is_compressed = path.name.lower().endswith(".gz")
+    with ExitStack() as files:
+        file: BinaryIO | igzip.IGzipFile = files.enter_context(open_whole(path))
+        if is_compressed:  # an empty name, for the partial file's would make unlike bytes
+            file = files.enter_context(igzip.IGzipFile(filename="", mode="wb", fileobj=file, mtime=0))
+        file.write(header.binaryblock.ljust(int(header.single_vox_offset), b"\0"))
+        for make in maps:
+            values = make()
+            if values.shape != like.array.shape:
+                raise ShapeError(
+                    f"{path}: a map of shape {values.shape}, wanted {like.array.shape} of {like.path.name}"
+                )
+            for plane in np.moveaxis(values, 2, 0):  # on disk X runs fastest, then Y
+                stored = np.rint(plane * _STEPS) if kind == "uint8" else plane
+                file.write(stored.astype(dtype).tobytes(order="F"))
+
+
+def _own_header(like: Volume, words: bytes) -> Header:
+    """The header of `like` for voxels of ours: its grid, without extensions and free text."""
+    header: Header = like.header.copy()
+    header["cal_max"] = header["cal_min"] = 0
+    for free_text in ("aux_file", "db_name", "data_type", "intent_name"):
+        if free_text in header:  # NIfTI-2 has fewer
+            header[free_text] = b""
+    header["descrip"] = words
+    header["vox_offset"] = 0  # nibabel finds the place: right after the header
+    header.extensions.clear()
+    return header
 
 
 def _decompressed(path: Path) -> bytes:

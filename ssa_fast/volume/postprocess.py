@@ -9,7 +9,7 @@ from ssa_fast.volume.case import Case
 from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, to_orientation
 from ssa_fast.volume.preprocess import Brain
 
-__all__ = ["NAN_LOGITS", "labels_from_logits", "restore_labels"]
+__all__ = ["NAN_LOGITS", "labels_from_logits", "restore_labels", "restore_map"]
 
 NAN_LOGITS = "the network gave NaN logits: take --precision float32, or another backend"
 """What NumericsError says of them, wherever labels are made."""
@@ -36,3 +36,10 @@ def restore_labels(labels: LabelArray, inner: Box, brain: Brain, case: Case) -> 
     turned = np.zeros(brain.ras_shape, dtype=np.uint8)
     turned[brain.box.slices] = labels[inner.slices] * brain.foreground
     return np.asarray(to_orientation(turned, case.grid.affine), dtype=np.uint8)
+
+
+def restore_map(values: FloatArray, inner: Box, brain: Brain, case: Case, outside: float) -> FloatArray:
+    """A map of the padded box (X, Y, Z) put back as `restore_labels` does, and `outside` outside the brain."""
+    turned: FloatArray = np.full(brain.ras_shape, outside, dtype=np.float32)
+    turned[brain.box.slices] = np.where(brain.foreground, values[inner.slices], np.float32(outside))
+    return np.asarray(to_orientation(turned, case.grid.affine), dtype=np.float32)

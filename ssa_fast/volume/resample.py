@@ -22,7 +22,7 @@ from ssa_fast.volume.geometry import (
     to_ras,
 )
 
-__all__ = ["Resampled", "labels_on_files", "to_1_mm"]
+__all__ = ["Resampled", "labels_on_files", "map_on_files", "to_1_mm"]
 
 _LONGEST_MM = 600  # of what is not zero, along an axis: no head, so the spacing in the header is wrong
 
@@ -88,11 +88,7 @@ def labels_on_files(labels: LabelArray, resampled: Resampled) -> LabelArray:
 
     A tie goes to the lower label. Outside of the brain, as the files have it, is 0.
     """
-    sizes = resampled.spacing_mm
-    matrices = []
-    for old, edge, size in zip(labels.shape, resampled.box.shape, sizes, strict=True):
-        places = (np.arange(edge) - (edge - 1) / 2) * size + (old - 1) / 2
-        matrices.append(_hats(old, places, max(1.0, size)))
+    matrices = _back(labels.shape, resampled)
     best = np.full(resampled.box.shape, np.float32(0))
     rest = np.ones_like(best)  # what is no label
     result: LabelArray = np.zeros(resampled.box.shape, dtype=np.uint8)
@@ -105,6 +101,26 @@ def labels_on_files(labels: LabelArray, resampled: Resampled) -> LabelArray:
     whole = np.zeros(resampled.ras_shape, dtype=np.uint8)
     whole[resampled.box.slices] = result * resampled.brain
     return np.asarray(to_orientation(whole, resampled.files.grid.affine), dtype=np.uint8)
+
+
+def map_on_files(values: FloatArray, resampled: Resampled, outside: float) -> FloatArray:
+    """A map of `resampled.case` (X, Y, Z) on the grid of its files, linearly, and `outside` where they have no brain.
+
+    Maps that add up to 1 still do so, if what is outside of theirs does.
+    """
+    inside = _along_axes(values, _back(values.shape, resampled))
+    whole: FloatArray = np.full(resampled.ras_shape, outside, dtype=np.float32)
+    whole[resampled.box.slices] = np.where(resampled.brain, inside, np.float32(outside))
+    return np.asarray(to_orientation(whole, resampled.files.grid.affine), dtype=np.float32)
+
+
+def _back(shape: tuple[int, ...], resampled: Resampled) -> list[FloatArray]:
+    """What `_along_axes` brings an array of `resampled.case`, of (X, Y, Z) voxels of 1 mm, to the files' voxels by."""
+    matrices = []
+    for old, edge, size in zip(shape, resampled.box.shape, resampled.spacing_mm, strict=True):
+        places = (np.arange(edge) - (edge - 1) / 2) * size + (old - 1) / 2
+        matrices.append(_hats(old, np.asarray(places, dtype=np.float64), max(1.0, size)))
+    return matrices
 
 
 def _places(edge: int, size: float, new: int) -> npt.NDArray[np.float64]:

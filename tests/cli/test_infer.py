@@ -96,6 +96,27 @@ def test_flips_and_several_bundles_are_planned_recorded_and_part_of_what_is_kept
     assert "there already" not in _infer(cases, tiny_bundle_path, *more[:2], "--resume").output
 
 
+def test_probabilities_are_written_vouched_for_and_taken_away_with_their_labels(
+    cases: Path, tiny_bundle_path: Path
+) -> None:
+    done = _infer(cases, tiny_bundle_path, "--probabilities")
+    assert done.exit_code == 0, done.output
+    path = cases.parent / "out" / "Case-1-probabilities.nii.gz"
+    written = nibabel.load(path)
+    labels = np.asarray(nibabel.load(cases.parent / "out" / "Case-1.nii.gz").dataobj)
+    assert written.shape == (*labels.shape, 4)
+    assert written.get_data_dtype() == np.uint8
+    most = written.get_fdata().max(axis=3)
+    chosen = np.take_along_axis(written.get_fdata(), labels[..., None].astype(int), axis=3)[..., 0]
+    np.testing.assert_allclose(chosen, most, atol=2 / 255)
+    path.write_bytes(path.read_bytes()[:-1])
+    again = _infer(cases, tiny_bundle_path, "--probabilities", "--resume")
+    assert "2 of 3 cases were there already" in again.output
+    assert nibabel.load(path).get_fdata().shape == written.shape
+    assert _infer(cases, tiny_bundle_path, "--resume").exit_code == 0  # other settings: labels are made again
+    assert not list((cases.parent / "out").glob("*-probabilities*"))
+
+
 def test_a_share_is_every_nth_case(cases: Path, tiny_bundle_path: Path) -> None:
     done = _infer(cases, tiny_bundle_path, "--shard", "1/2")
     assert done.exit_code == 0, done.output

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ssa_fast.errors import CaseError, ShapeError
-from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix, write_labels
+from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix, write_labels, write_maps
 from tests.cases import ORIENTATIONS, SHAPE, brain_values, rotation, tumor_labels, turned_affine, write_nifti
 
 IMAGE_CLASSES = [nibabel.Nifti1Image, nibabel.Nifti2Image]
@@ -507,3 +507,51 @@ def test_names_of_nifti_files_lose_their_whole_suffix(name: str, stem: str) -> N
 @pytest.mark.parametrize("name", ["A-t1n.nii.gz.part", "A-t1n.gz", "A-t1n.json", "nii", "A-t1n.hdr"])
 def test_other_names_are_no_nifti(name: str) -> None:
     assert not is_nifti(Path(name))
+
+
+def _grid(folder: Path, image_class: type[nibabel.Nifti1Image], endianness: str, axes: str = "LPS") -> Volume:
+    header = image_class.header_class(endianness=endianness)
+    header["descrip"] = b"a name"
+    header.set_xyzt_units("mm", "sec")
+    image = image_class(np.ones(SHAPE, dtype=np.int16), turned_affine(axes, (3, -5, 7)), header)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a name"))
+    nibabel.save(image, folder / "grid.nii.gz")
+    return read_volume(folder / "grid.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("endianness", ["<", ">"])
+@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_maps_are_read_back_on_the_grid_of_the_case(
+    image_class: type[nibabel.Nifti1Image], endianness: str, suffix: str, tmp_path: Path
+) -> None:
+    like = _grid(tmp_path, image_class, endianness)
+    maps = np.random.default_rng(0).random((3, *SHAPE), dtype=np.float32)
+    path = tmp_path / f"maps{suffix}"
+    for kind, error in (("uint8", 0.5 / 255 + 1e-6), ("float32", 0)):
+        write_maps(path, [lambda one=one: one for one in maps], like, kind)
+        written = nibabel.load(path)
+        assert isinstance(written, image_class)
+        assert written.shape == (*SHAPE, 3)
+        assert written.get_data_dtype().base.kind == kind[0]
+        assert not written.header.extensions
+        assert b"a name" not in bytes(written.header.binaryblock)
+        np.testing.assert_array_equal(written.affine, like.affine)
+        assert written.header["qform_code"] == like.header["qform_code"]
+        np.testing.assert_allclose(np.moveaxis(written.get_fdata(), 3, 0), maps, atol=error, rtol=0)
+
+
+def test_one_map_is_one_volume_and_equal_maps_give_equal_bytes(tmp_path: Path) -> None:
+    like = _grid(tmp_path, nibabel.Nifti1Image, "<")
+    values = np.full(SHAPE, 0.5, dtype=np.float32)
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_maps(tmp_path / name, [lambda: values], like)
+    assert nibabel.load(tmp_path / "a.nii.gz").shape == SHAPE
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_map_on_another_grid_leaves_no_file(tmp_path: Path) -> None:
+    like = _grid(tmp_path, nibabel.Nifti1Image, "<")
+    with pytest.raises(ShapeError, match="a map of shape"):
+        write_maps(tmp_path / "a.nii.gz", [lambda: np.zeros(SHAPE[::-1], dtype=np.float32)], like)
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.nii.gz"]
