@@ -31,6 +31,7 @@ from ssa_fast.cli.quality import quality_of
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
+from ssa_fast.infer.doubt import Doubt
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
 from ssa_fast.infer.pace import keep_pace, known_pace
@@ -320,4 +321,6 @@ def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
         stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
         volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.record["volumes_ml"].items())
         click.echo(f"{head}: {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
+        if outcome.record["doubt"] is not None:
+            click.echo(f"{head}: {Doubt(**outcome.record['doubt'])}")
     sys.stdout.flush()

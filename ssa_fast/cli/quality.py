@@ -17,6 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--mirror", default="", metavar="AXES", help="Average the brain's flips too, along such as x or xyz."),
     click.option("--probabilities", is_flag=True, help="Write OUT/CASE-probabilities.nii.gz, too: a volume a label."),
+    click.option("--uncertainty", is_flag=True, help="Say how far each region is to be trusted, and write maps of it."),
     click.option(
         "--map-type",
         type=click.Choice(["uint8", "float32"]),

@@ -10,11 +10,16 @@ import numpy as np
 
 from ssa_fast.backends.base import Backend, Device, Footprint, labels_of_batch
 from ssa_fast.errors import ConfigError
+from ssa_fast.labels import REGIONS
 from ssa_fast.model.spec import ModelSpec, gflop, live_values
 from ssa_fast.volume.geometry import FloatArray, LabelArray
+from ssa_fast.volume.postprocess import labels_from_logits
 from ssa_fast.volume.probabilities import entropy, softmax
 
-__all__ = ["Ensemble", "mirrored"]
+__all__ = ["DOUBTS", "Ensemble", "mirrored"]
+
+DOUBTS = 1 + len(REGIONS)
+"""Channels that `logits_and_doubt` has beside the logits."""
 
 _AXES = {"x": 2, "y": 3, "z": 4}  # of (N, C, X, Y, Z); x is left and right, for brains are turned to RAS
 _SLAB = 16  # voxels along X whose exponentials are taken at once
@@ -28,14 +33,15 @@ class Ensemble:
     averages logits or, over folds, probabilities; here it is probabilities throughout.
     """
 
-    def __init__(self, members: Sequence[Backend], mirror: str = "") -> None:
+    def __init__(self, members: Sequence[Backend], mirror: str = "", *, has_doubt: bool = False) -> None:
         """`mirror` names axes of the brain in RAS, such as `x` or `xyz`: every member also sees every flip along them.
 
-        2, 4 or 8 votes a member are then taken. Raises ConfigError for axes that are not, or members that differ in
-        modalities, labels, preprocessing or device.
+        2, 4 or 8 votes a member are then taken. `has_doubt` plans the memory that `logits_and_doubt` takes. Raises
+        ConfigError for axes that are not, or members that differ in modalities, labels, preprocessing or device.
         """
         self.members = tuple(members)
         self.mirror = _checked_axes(mirror)
+        self._doubts = DOUBTS if has_doubt else 0
         places = [_AXES[axis] for axis in self.mirror]
         self._flips = [
             flip for count in range(len(places) + 1) for flip in itertools.combinations(places, count)
@@ -60,7 +66,7 @@ class Ensemble:
         ]
         beside = 0
         if footprints[0].is_host:  # else it is not in the memory that the footprint is about
-            beside = self.spec.network.classes + 1 + (self.spec.network.modalities if self.mirror else 0)
+            beside = self.spec.network.classes + self._doubts + (self.spec.network.modalities if self.mirror else 0)
         cube = (self.spec.divisor,) * 3  # any shape: arithmetic grows with the voxels alone
         work = sum(gflop(member.spec.network, cube) for member in self.members) / gflop(self.spec.network, cube)
         return Footprint(
@@ -75,11 +81,14 @@ class Ensemble:
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """The logarithm of the votes' mean probabilities; see `Backend.logits`."""
-        return self._votes(windows, has_entropy=False)
+        return self._mean(windows, doubts=0)
 
-    def logits_and_entropy(self, windows: FloatArray) -> FloatArray:
-        """As `logits`, with one channel more: (N, K + 1, X, Y, Z), the mean of the votes' entropies, each 0 to 1."""
-        return self._votes(windows, has_entropy=True)
+    def logits_and_doubt(self, windows: FloatArray) -> FloatArray:
+        """As `logits`, with `DOUBTS` channels more, each from 0 to 1: (N, K + DOUBTS, X, Y, Z).
+
+        First the mean of the votes' entropies, then, for each of `labels.REGIONS`, the share of votes that see it.
+        """
+        return self._mean(windows, doubts=DOUBTS)
 
     def labels(self, windows: FloatArray) -> LabelArray:
         """See `Backend.labels`."""
@@ -99,9 +108,9 @@ class Ensemble:
         for member in self.members:
             member.close()
 
-    def _votes(self, windows: FloatArray, *, has_entropy: bool) -> FloatArray:
+    def _mean(self, windows: FloatArray, doubts: int) -> FloatArray:
         classes = self.spec.network.classes
-        total = np.zeros((len(windows), classes + has_entropy, *windows.shape[2:]), dtype=np.float32)
+        total = np.zeros((len(windows), classes + doubts, *windows.shape[2:]), dtype=np.float32)
         for member, flip in itertools.product(self.members, self._flips):
             turned = np.ascontiguousarray(np.flip(windows, flip)) if flip else windows
             _add_vote(total, np.flip(member.logits(turned), flip), classes)
@@ -111,18 +120,18 @@ class Ensemble:
         return total
 
 
-def mirrored(backend: Backend, axes: str) -> Backend:
-    """The backend with a vote for each flip along `axes` beside its own; itself if there are none.
+def mirrored(backend: Backend, axes: str, *, has_doubt: bool = False) -> Backend:
+    """The backend with a vote for each flip along `axes` beside its own; itself if it then has one vote.
 
     Raises ConfigError for axes that are not.
     """
-    if not axes:
-        return backend
-    return Ensemble(backend.members if isinstance(backend, Ensemble) else [backend], axes)
+    if isinstance(backend, Ensemble):
+        return Ensemble(backend.members, axes or backend.mirror, has_doubt=has_doubt)
+    return Ensemble([backend], axes, has_doubt=has_doubt) if axes else backend
 
 
 def _add_vote(total: FloatArray, logits: FloatArray, classes: int) -> None:
-    """Add the probabilities (and entropy, where `total` has a channel for it) of (N, K, X, Y, Z) logits."""
+    """Add the probabilities (and doubts, where `total` has channels for them) of (N, K, X, Y, Z) logits."""
     for sums, one in zip(total, logits, strict=True):
         for first in range(0, one.shape[1], _SLAB):
             slab = slice(first, first + _SLAB)
@@ -130,6 +139,9 @@ def _add_vote(total: FloatArray, logits: FloatArray, classes: int) -> None:
             sums[:classes, slab] += shares
             if len(sums) > classes:
                 sums[classes, slab] += entropy(shares)
+                labels = labels_from_logits(one[:, slab])
+                for channel, region in zip(sums[classes + 1 :], REGIONS.values(), strict=True):
+                    channel[slab] += np.isin(labels, region)
 
 
 def _checked_axes(mirror: str) -> str:

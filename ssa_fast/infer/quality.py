@@ -20,12 +20,13 @@ class Quality:
 
     mirror: str = ""  # axes of the brain in RAS, such as x or xyz: the mean over every flip along them
     probabilities: bool = False  # kept beside the labels
+    uncertainty: bool = False  # maps of doubt, and a number a region
     map_type: MapType = "uint8"  # of the maps' files
 
     @property
     def has_maps(self) -> bool:
         """Whether more is kept of the network's answer than labels."""
-        return self.probabilities
+        return self.probabilities or self.uncertainty
 
     def map_bytes(self, shape: Sequence[int], files_shape: Sequence[int], classes: int) -> int:
         """Memory that maps of a padded box (X, Y, Z) take, and writing one of them on its files' grid."""

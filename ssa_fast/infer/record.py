@@ -73,6 +73,8 @@ def record_of(
     return {
         "case": segmentation.name,
         "volumes_ml": segmentation.volumes_ml,
+        "doubt": None if segmentation.doubt is None else to_mapping(segmentation.doubt),
+        "look_first": [] if segmentation.doubt is None else list(segmentation.doubt.look_first),
         "overridden": list(segmentation.overridden),
         "plan": to_mapping(segmentation.plan),
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},

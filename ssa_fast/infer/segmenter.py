@@ -12,7 +12,8 @@ import numpy as np
 
 from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import ConfigError, SsaFastError
-from ssa_fast.infer.ensemble import mirrored
+from ssa_fast.infer.doubt import Doubt
+from ssa_fast.infer.ensemble import Ensemble, mirrored
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.maps import Maps, Place, VoteArrays
 from ssa_fast.infer.plan import Plan, Wish, plan_case
@@ -47,6 +48,7 @@ class Segmentation:
     seconds: Mapping[str, float]  # a stage
     overridden: tuple[str, ...] = ()  # what was suspected of the case, and segmented all the same
     maps: Maps | None = None  # where maps were asked for
+    doubt: Doubt | None = None  # where uncertainty was
     quality: Quality = field(default_factory=Quality)  # what was asked for
 
     @property
@@ -124,7 +126,7 @@ class Segmenter:
         """
         _check_spec(backend.spec)
         self._quality = quality or Quality()
-        self.backend = mirrored(backend, self._quality.mirror)
+        self.backend = mirrored(backend, self._quality.mirror, has_doubt=self._quality.uncertainty)
         self.pace = pace  # follows what is measured
         self._wish = wish or Wish()
         self._intake = intake
@@ -212,13 +214,14 @@ class Segmenter:
             volume, inner = pad_to(brain.array, plan.shape)  # (C, X, Y, Z)
         emptied = dataclasses.replace(brain, array=np.empty((0, 0, 0, 0), dtype=np.float32))  # it needs no images
         place = Place(inner=inner, brain=emptied, case=case, resampled=prepared.resampled)
-        votes = self._vote_arrays(plan)
+        votes = self._vote_arrays(place, plan)
         if plan.passes == 1:
             labels = self._one_pass(volume, stages, votes)
             ran = 1
         else:
             labels, ran = self._windows(volume, place, plan, stages, votes)
         with stages.measure("labels"):
+            doubt = votes.doubts(labels) if votes is not None and self._quality.uncertainty else None
             restored = place.labels(labels)
         self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
         self._make_room(prepared.reading_bytes)
@@ -231,6 +234,7 @@ class Segmenter:
             seconds=stages.seconds,
             overridden=prepared.overridden,
             maps=Maps(place=place, votes=votes) if votes is not None else None,
+            doubt=doubt,
             quality=self._quality,
         )
 
@@ -250,11 +254,24 @@ class Segmenter:
         if granted is not None and resident_bytes() + reading_bytes > granted:
             self.backend.let_go()
 
-    def _vote_arrays(self, plan: Plan) -> VoteArrays | None:
+    def _vote_arrays(self, place: Place, plan: Plan) -> VoteArrays | None:
         """Where the answer's probabilities are kept, if maps are asked for."""
         if not self._quality.has_maps:
             return None
-        return VoteArrays(plan.shape, self.backend.spec.network.classes, has_doubt=False)
+        votes = plan.votes if self._quality.uncertainty else 1
+        return VoteArrays(place.foreground(plan.shape), self.backend.spec.network.classes, votes)
+
+    def _logits(self, windows: FloatArray) -> FloatArray:
+        """(N, K, X, Y, Z), and behind them what several votes doubt, where that is asked for."""
+        if self._quality.uncertainty and isinstance(self.backend, Ensemble):
+            return self.backend.logits_and_doubt(windows)
+        return self.backend.logits(windows)
+
+    def _labels(self, first: int, slab: FloatArray, votes: VoteArrays | None) -> LabelArray:
+        """Of a slab of `_logits` (K or more, width, Y, Z) that begins at voxel `first` of X, which `votes` keep."""
+        if votes is not None:
+            votes.take(first, slab)
+        return labels_from_logits(slab[: self.backend.spec.network.classes])
 
     def _one_pass(self, volume: FloatArray, stages: Stages, votes: VoteArrays | None) -> LabelArray:
         if votes is None:
@@ -262,10 +279,9 @@ class Segmenter:
                 labels: LabelArray = self.backend.labels(volume[np.newaxis])[0]  # (X, Y, Z)
             return labels
         with stages.measure("network"):
-            logits = self.backend.logits(volume[np.newaxis])[0]  # (K, X, Y, Z)
+            logits = self._logits(volume[np.newaxis])[0]  # (K, X, Y, Z)
         with stages.measure("labels"):
-            votes.take(0, logits)
-            return labels_from_logits(logits)
+            return self._labels(0, logits, votes)
 
     def _windows(
         self, volume: FloatArray, place: Place, plan: Plan, stages: Stages, votes: VoteArrays | None
@@ -277,18 +293,15 @@ class Segmenter:
             nonlocal ran
             ran += len(windows)
             with stages.measure("network"):
-                return self.backend.logits(windows)
+                return self._logits(windows)
 
-        foreground = np.zeros(plan.shape, dtype=np.bool_)
-        foreground[place.inner.slices] = place.brain.foreground
         labels = np.zeros(plan.shape, dtype=np.uint8)
         boxes = window_boxes(plan.shape, plan.window, plan.overlap)
+        foreground = place.foreground(plan.shape)
         slabs = blended_slabs(volume, boxes, logits_of, foreground=foreground, batch=plan.batch)
         with stages.measure("labels"):
             for first, slab in slabs:
-                labels[first : first + slab.shape[1]] = labels_from_logits(slab)
-                if votes is not None:
-                    votes.take(first, slab)
+                labels[first : first + slab.shape[1]] = self._labels(first, slab, votes)
         stages.seconds["labels"] -= stages.seconds["network"]  # which was measured within
         return labels, ran
 

@@ -117,6 +117,25 @@ def test_probabilities_are_written_vouched_for_and_taken_away_with_their_labels(
     assert not list((cases.parent / "out").glob("*-probabilities*"))
 
 
+def test_uncertainty_is_told_recorded_and_mapped(cases: Path, tiny_bundle_path: Path) -> None:
+    done = _infer(cases, tiny_bundle_path, "--uncertainty", "--mirror", "x", "--map-type", "float32")
+    assert done.exit_code == 0, done.output
+    assert "[2/3] Case-1: expected Dice WT 0." in done.output
+    assert "; votes agree WT " in done.output
+    out = cases.parent / "out"
+    record = json.loads((out / "Case-1.json").read_text())
+    assert list(record["doubt"]) == ["expected_dice", "agreement"]
+    assert list(record["doubt"]["agreement"]) == ["WT", "TC", "ET"]
+    assert record["look_first"]
+    assert json.loads((out / "results.jsonl").read_text().splitlines()[1])["doubt"] == record["doubt"]
+    assert sorted(record["maps_sha256"]) == ["disagreement", "entropy"]
+    for kind in record["maps_sha256"]:
+        written = nibabel.load(out / f"Case-1-{kind}.nii.gz")
+        assert written.shape == nibabel.load(out / "Case-1.nii.gz").shape
+        assert written.get_data_dtype() == np.float32
+        assert 0 <= written.get_fdata().min() < written.get_fdata().max() <= 1
+
+
 def test_a_share_is_every_nth_case(cases: Path, tiny_bundle_path: Path) -> None:
     done = _infer(cases, tiny_bundle_path, "--shard", "1/2")
     assert done.exit_code == 0, done.output

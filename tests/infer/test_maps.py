@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import nibabel
@@ -10,13 +11,15 @@ import pytest
 
 from ssa_fast.errors import ConfigError
 from ssa_fast.infer.intake import Intake
+from ssa_fast.infer.maps import VoteArrays
 from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.segmenter import Segmenter
+from ssa_fast.labels import REGIONS
 from ssa_fast.volume.case import Case, find_cases, read_case
 from ssa_fast.volume.geometry import pad_to_multiple, to_orientation
 from ssa_fast.volume.preprocess import crop_to_brain
-from ssa_fast.volume.probabilities import softmax
+from ssa_fast.volume.probabilities import entropy, softmax
 from tests.cases import ORIENTATIONS, ball_case, turned_affine, write_case
 from tests.infer.fakes import BrightnessBackend, SidedBackend
 
@@ -101,3 +104,78 @@ def test_the_plan_counts_what_maps_take(tmp_path: Path) -> None:
         more = with_maps.plan_prepared(prepared, other).peak_bytes - plain.plan_prepared(prepared, other).peak_bytes
         assert more == with_maps.map_bytes(prepared) == kept
     assert plain.map_bytes(prepared) == 0
+
+
+def _votes(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Of SidedBackend, plain and mirrored along y: probabilities (2, K, X, Y, Z) in the brain's box; its foreground."""
+    brain = crop_to_brain(case)
+    padded, inner = pad_to_multiple(brain.array, SidedBackend().spec.divisor)
+    logits = [np.flip(SidedBackend().logits(np.flip(padded[None], flip)), flip)[0] for flip in ((), (3,))]
+    return np.stack([softmax(one)[(slice(None), *inner.slices)] for one in logits]), brain.foreground
+
+
+def test_doubt_is_that_of_plain_loops_over_votes(tmp_path: Path) -> None:
+    case = _case(tmp_path)
+    segmentation = Segmenter(SidedBackend(), quality=Quality(mirror="y", uncertainty=True)).segment(case)
+    votes, foreground = _votes(case)
+    mean = votes.mean(axis=0)
+    box = crop_to_brain(case).box.slices
+    wanted = np.where(foreground, entropy(mean), 0)
+    assert segmentation.maps is not None
+    np.testing.assert_allclose(segmentation.maps.entropy()[box], wanted, atol=2e-3)
+    unlike = np.where(foreground, entropy(mean) - (entropy(votes[0]) + entropy(votes[1])) / 2, 0)
+    np.testing.assert_allclose(segmentation.maps.disagreement()[box], unlike, atol=3e-3)
+    assert unlike.max() > 0.1
+    labels = [one.argmax(axis=0) * foreground for one in votes]
+    assert segmentation.doubt is not None
+    for name, region in (("WT", (1, 2, 3)), ("TC", (1, 3)), ("ET", (3,))):
+        one, two = (np.isin(label, region) for label in labels)
+        dice = 2 * (one & two).sum() / (one.sum() + two.sum())
+        assert 0 < dice < 0.999
+        assert segmentation.doubt.agreement[name] == pytest.approx(dice, abs=1e-4)
+        own = np.isin(segmentation.labels[box], region)
+        share = mean[list(region)].sum(axis=0) * foreground
+        assert segmentation.doubt.expected_dice[name] == pytest.approx(
+            2 * share[own].sum() / (share.sum() + own.sum()), abs=1e-3
+        )
+
+
+def test_agreement_is_the_mean_dice_over_all_pairs_of_like_votes() -> None:
+    labels = np.random.default_rng(0).integers(0, 4, (3, 6, 5, 4)).astype(np.uint8)
+    seen = np.stack([np.isin(labels, region) for region in REGIONS.values()], axis=1)  # (votes, regions, X, Y, Z)
+    logits = np.concatenate([np.zeros((5, 6, 5, 4)), seen.mean(axis=0)]).astype(np.float32)
+    arrays = VoteArrays(np.ones((6, 5, 4), dtype=np.bool_), classes=4, votes=3)
+    arrays.take(0, logits[:, :4])
+    arrays.take(4, logits[:, 4:])
+    for place, name in enumerate(REGIONS):
+        pairs = list(itertools.combinations(seen[:, place], 2))
+        both, sizes = (
+            sum(f(a, b) for a, b in pairs) for f in (lambda a, b: (a & b).sum(), lambda a, b: a.sum() + b.sum())
+        )
+        assert arrays.doubts(labels[0]).agreement[name] == pytest.approx(2 * both / sizes, abs=1e-4)
+
+
+def test_one_vote_has_entropy_and_an_expectation_alone(tmp_path: Path) -> None:
+    case = _case(tmp_path)
+    segmentation = Segmenter(BrightnessBackend(), quality=Quality(uncertainty=True)).segment(case)
+    assert segmentation.doubt is not None
+    assert segmentation.doubt.agreement == {}
+    assert segmentation.doubt.expected_dice["ET"] is not None
+    assert list(segmentation.save_maps(tmp_path / "out")) == ["entropy"]
+    assert segmentation.maps is not None
+    with pytest.raises(ConfigError, match="one vote has nothing to disagree with"):
+        segmentation.maps.disagreement()
+
+
+def test_windows_doubt_as_one_pass_does(tmp_path: Path) -> None:
+    """The fake looks at each voxel alone, so mirrored votes agree, and blending changes nothing."""
+    quality = Quality(mirror="xz", uncertainty=True)
+    wishes = (None, Wish(window=(16, 16, 16)))
+    whole, cut = (Segmenter(BrightnessBackend(), wish, quality=quality).segment(_case(tmp_path)) for wish in wishes)
+    assert whole.doubt is not None
+    assert cut.doubt is not None
+    assert whole.doubt.agreement == cut.doubt.agreement == {"WT": 1.0, "TC": 1.0, "ET": 1.0}
+    for name, value in whole.doubt.expected_dice.items():
+        assert cut.doubt.expected_dice[name] == pytest.approx(value, abs=1e-3)
+    assert whole.maps is not None
+    assert np.abs(whole.maps.disagreement()).max() < 2e-3

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ssa_fast.volume.probabilities import entropy, softmax
+from ssa_fast.volume.probabilities import entropy, soft_dice, softmax
 
 logits_arrays = hnp.arrays(np.float32, (4, 2, 3, 1), elements=st.floats(-300, 300, width=32))
 
@@ -51,3 +51,13 @@ def test_entropy_lies_between_sure_and_undecided(logits: npt.NDArray[np.float32]
 )
 def test_entropy_worked_by_hand(shares: tuple[float, ...], wanted: float) -> None:
     assert entropy(np.array(shares, dtype=np.float32).reshape(4, 1, 1, 1)).item() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_soft_dice_worked_by_hand() -> None:
+    # four voxels: background, label 1, label 3, and a doubtful one that became background
+    shares = np.array([[1, 0.1, 0, 0.6], [0, 0.9, 0.2, 0.2], [0, 0, 0, 0.1], [0, 0, 0.8, 0.1]], dtype=np.float16)
+    labels = np.array([0, 1, 3, 0], dtype=np.uint8)
+    assert soft_dice(shares, labels, (1, 3)) == pytest.approx(2 * (0.9 + 1.0) / (0.9 + 1.0 + 0.3 + 2), abs=1e-3)
+    assert soft_dice(shares, labels, (3,)) == pytest.approx(2 * 0.8 / (0.8 + 0.1 + 1), abs=1e-3)
+    assert soft_dice(shares, labels, (2,)) is None
+    assert soft_dice(np.eye(4, dtype=np.float32), np.arange(4, dtype=np.uint8), (1, 2, 3)) == 1

@@ -1,0 +1,27 @@
+"""Which regions are to be looked at first."""
+
+from __future__ import annotations
+
+import pytest
+
+from ssa_fast.infer.doubt import Doubt
+
+
+@pytest.mark.parametrize(
+    ("expected", "agreement", "wanted"),
+    [
+        ({"WT": 0.95, "TC": 0.949, "ET": None}, {}, ("TC",)),
+        ({"WT": 0.96, "TC": 0.97, "ET": 0.98}, {}, ()),
+        ({"WT": 0.90, "TC": 0.99, "ET": None}, {"WT": 0.93, "TC": 0.929, "ET": 0.5}, ("TC", "ET")),  # votes decide
+    ],
+)
+def test_votes_decide_and_without_them_the_expected_dice(
+    expected: dict[str, float | None], agreement: dict[str, float], wanted: tuple[str, ...]
+) -> None:
+    assert Doubt(expected_dice=expected, agreement=agreement).look_first == wanted
+
+
+def test_it_is_told_in_one_line() -> None:
+    doubt = Doubt(expected_dice={"WT": 0.956, "TC": None}, agreement={"WT": 0.91, "TC": 1.0})
+    assert str(doubt) == "expected Dice WT 0.96, TC -; votes agree WT 0.91, TC 1.00; look at this first: WT"
+    assert str(Doubt(expected_dice={"WT": 0.97}, agreement={})) == "expected Dice WT 0.97"
