@@ -23,6 +23,7 @@ from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import CaseFiles, find_cases
 from ssa_fast.volume.phantom import write_phantoms
+from ssa_fast.volume.postprocess import POSTPROCESSING
 
 __all__ = ["command"]
 
@@ -96,6 +97,11 @@ class _Wish:
 @click.option("--licence", help="Of a checkpoint: under which the weights may be used.")
 @click.option("--attribution", help="Of a checkpoint: whose data they were trained on.")
 @click.option(
+    "--postprocess",
+    type=click.Choice([*POSTPROCESSING]),
+    help="Of a checkpoint: how infer mends its labels, as did best on held-out cases; else not at all.",
+)
+@click.option(
     "--score", "scores", multiple=True, metavar="NAME=VALUE", help="A measured score to record; repeat for more."
 )
 @click.option(
@@ -120,6 +126,7 @@ def command(
     real cases, so it needs --cases.
     """
     words = {"name": name, "licence": licence, "attribution": wished.pop("attribution")}
+    words["postprocessing"] = wished.pop("postprocess")
     wish = _Wish(has_cases=bool(case_paths), **wished)
     is_checkpoint = wish.source.endswith(".safetensors")
     if is_checkpoint and wish.backend != "ort":
@@ -127,7 +134,9 @@ def command(
             f"an engine is built from a bundle: ssa-fast export {wish.source} --out mine.onnx comes first"
         )
     if not is_checkpoint and (scores or any(words.values())):
-        raise ConfigError("--name, --licence, --attribution and --score are for checkpoints: a bundle keeps its own")
+        raise ConfigError(
+            "--name, --licence, --attribution, --postprocess and --score are for checkpoints: a bundle keeps its own"
+        )
     if wish.backend == "ort" and wish.profile:
         raise ConfigError("--profile is for engines: take --backend openvino, trt or trt-rtx, or leave it away")
     if is_checkpoint and wish.backend == "ort" and wish.precision in (None, "float32") and not wish.rewrites:

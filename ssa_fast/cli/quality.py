@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ssa_fast.infer.quality import Quality
+from ssa_fast.volume.postprocess import POSTPROCESSING
 
 __all__ = ["quality_of", "quality_options"]
 
@@ -24,6 +25,11 @@ _OPTIONS = (
         default="uint8",
         show_default=True,
         help="How maps are stored; uint8: in 255ths.",
+    ),
+    click.option(
+        "--postprocess",
+        type=click.Choice([*POSTPROCESSING]),
+        help="Mend labels by this profile, not by the one that the bundle names.",
     ),
 )
 

@@ -169,7 +169,9 @@ def _spec(members: Sequence[Backend], mirror: str) -> ModelSpec:
     """The spec of the member whose windows are multiples of the most, under a name for all."""
     widest = max((member.spec for member in members), key=lambda spec: spec.divisor)
     name = " + ".join(member.spec.name for member in members) + (f", mirrored along {mirror}," if mirror else "")
-    return dataclasses.replace(widest, name=name, scores={})  # measured of one alone
+    profiles = {member.spec.postprocessing for member in members}
+    postprocessing = profiles.pop() if len(profiles) == 1 else ""  # to be chosen by who runs it
+    return dataclasses.replace(widest, name=name, postprocessing=postprocessing, scores={})  # measured of one alone
 
 
 def _held_bytes(footprints: Sequence[Footprint]) -> int:

@@ -21,6 +21,7 @@ class Quality:
     mirror: str = ""  # axes of the brain in RAS, such as x or xyz: the mean over every flip along them
     probabilities: bool = False  # kept beside the labels
     uncertainty: bool = False  # maps of doubt, and a number a region
+    postprocess: str | None = None  # a profile of `volume.postprocess`; None: what the bundle names
     map_type: MapType = "uint8"  # of the maps' files
 
     @property

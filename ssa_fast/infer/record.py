@@ -73,6 +73,7 @@ def record_of(
     return {
         "case": segmentation.name,
         "volumes_ml": segmentation.volumes_ml,
+        "postprocessing": segmentation.postprocessing,
         "doubt": None if segmentation.doubt is None else to_mapping(segmentation.doubt),
         "look_first": [] if segmentation.doubt is None else list(segmentation.doubt.look_first),
         "overridden": list(segmentation.overridden),

@@ -24,7 +24,7 @@ from ssa_fast.model.spec import PREPROCESSING, ModelSpec
 from ssa_fast.volume.case import Case
 from ssa_fast.volume.geometry import Affine, FloatArray, LabelArray, pad_to, padded_shape
 from ssa_fast.volume.nifti import Volume, write_labels, write_maps
-from ssa_fast.volume.postprocess import labels_from_logits
+from ssa_fast.volume.postprocess import labels_from_logits, named_postprocessing, postprocess
 from ssa_fast.volume.preprocess import Brain, crop_to_brain
 from ssa_fast.volume.resample import Resampled
 from ssa_fast.volume.windows import blended_slabs, window_boxes
@@ -50,6 +50,7 @@ class Segmentation:
     maps: Maps | None = None  # where maps were asked for
     doubt: Doubt | None = None  # where uncertainty was
     quality: Quality = field(default_factory=Quality)  # what was asked for
+    postprocessing: str = "none"  # profile that mended the labels
 
     @property
     def probabilities(self) -> FloatArray:
@@ -127,6 +128,8 @@ class Segmenter:
         _check_spec(backend.spec)
         self._quality = quality or Quality()
         self.backend = mirrored(backend, self._quality.mirror, has_doubt=self._quality.uncertainty)
+        self._profile = _profile_name(self.backend.spec, self._quality)
+        self._postprocessing = named_postprocessing(self._profile)
         self.pace = pace  # follows what is measured
         self._wish = wish or Wish()
         self._intake = intake
@@ -221,6 +224,7 @@ class Segmenter:
         else:
             labels, ran = self._windows(volume, place, plan, stages, votes)
         with stages.measure("labels"):
+            labels = postprocess(labels * place.foreground(plan.shape), self._postprocessing)
             doubt = votes.doubts(labels) if votes is not None and self._quality.uncertainty else None
             restored = place.labels(labels)
         self.pace = plan.gflop * ran / plan.passes / stages.seconds["network"]
@@ -236,6 +240,7 @@ class Segmenter:
             maps=Maps(place=place, votes=votes) if votes is not None else None,
             doubt=doubt,
             quality=self._quality,
+            postprocessing=self._profile,
         )
 
     def _granted_bytes(self) -> int | None:
@@ -304,6 +309,12 @@ class Segmenter:
                 labels[first : first + slab.shape[1]] = self._labels(first, slab, votes)
         stages.seconds["labels"] -= stages.seconds["network"]  # which was measured within
         return labels, ran
+
+
+def _profile_name(spec: ModelSpec, quality: Quality) -> str:
+    if quality.postprocess is None and not spec.postprocessing:
+        raise ConfigError(f"networks '{spec.name}' name unlike postprocessing: choose one, such as none")
+    return quality.postprocess or spec.postprocessing
 
 
 def _check_spec(spec: ModelSpec) -> None:

@@ -210,6 +210,7 @@ class ModelSpec:
     modalities: tuple[str, ...] = MODALITIES  # channel order
     labels: tuple[str, ...] = ("background", *LABEL_NAMES.values())  # the label value is the place
     preprocessing: str = PREPROCESSING
+    postprocessing: str = "none"  # profile of `volume.postprocess` that did best on held-out cases
     parent: str = ""  # SHA-256 of the checkpoint that a bundle was made from
     licence: str = ""
     attribution: str = ""

@@ -1,18 +1,97 @@
-"""From logits back to a label map on the grid of the input."""
+"""From logits back to a label map on the grid of the input, and what may be mended on the way."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
 import numpy as np
 
-from ssa_fast.errors import NumericsError
+from ssa_fast.errors import ConfigError, NumericsError
+from ssa_fast.labels import BACKGROUND, ED, ET, NCR, REGIONS
 from ssa_fast.volume.case import Case
-from ssa_fast.volume.geometry import Box, FloatArray, LabelArray, to_orientation
+from ssa_fast.volume.components import components
+from ssa_fast.volume.geometry import BoolArray, Box, FloatArray, LabelArray, bounding_box, to_orientation
 from ssa_fast.volume.preprocess import Brain
 
-__all__ = ["NAN_LOGITS", "labels_from_logits", "restore_labels", "restore_map"]
+__all__ = [
+    "NAN_LOGITS",
+    "POSTPROCESSING",
+    "Postprocessing",
+    "labels_from_logits",
+    "named_postprocessing",
+    "postprocess",
+    "restore_labels",
+    "restore_map",
+]
 
 NAN_LOGITS = "the network gave NaN logits: take --precision float32, or another backend"
 """What NumericsError says of them, wherever labels are made."""
+
+_ML = 1000  # voxels of 1 mm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postprocessing:
+    """What is mended in the labels of one case, in this order. Volumes in ml; 0 or False: nothing."""
+
+    is_largest_alone: bool = False  # of the parts of the whole tumor (26 neighbors) only the largest stays
+    least_part_ml: float = 0.0  # smaller parts go, but for the largest
+    fills_holes: bool = False  # what the core encloses (6 neighbors) is NCR, what the whole tumor encloses ED
+    least_et_ml: float = 0.0  # a case with less enhancing tumor in all has none: it is NCR
+
+
+POSTPROCESSING: Mapping[str, Postprocessing] = MappingProxyType(
+    {
+        "none": Postprocessing(),
+        "largest": Postprocessing(is_largest_alone=True),
+        "islands": Postprocessing(least_part_ml=0.1),
+        "holes": Postprocessing(fills_holes=True),
+        "small-et": Postprocessing(least_et_ml=0.2),
+        "clean": Postprocessing(least_part_ml=0.1, fills_holes=True, least_et_ml=0.2),
+    }
+)
+"""Profiles by name. `small-et` is the rule of nnU-Net's entries to BraTS (Isensee et al., 2018 and 2020)."""
+
+
+def named_postprocessing(name: str) -> Postprocessing:
+    """The profile of a name. Raises ConfigError if there is none."""
+    if name not in POSTPROCESSING:
+        raise ConfigError(f"no postprocessing '{name}': there are {', '.join(POSTPROCESSING)}")
+    return POSTPROCESSING[name]
+
+
+def postprocess(labels: LabelArray, profile: Postprocessing) -> LabelArray:
+    """Labels (X, Y, Z) of voxels of 1 mm, mended: a new array, or `labels` where there is nothing to do."""
+    if profile == Postprocessing() or not labels.any():
+        return labels
+    box = bounding_box(labels != BACKGROUND).slices  # no hole reaches beyond it
+    mended: LabelArray = labels.copy()
+    part = mended[box]
+    if profile.is_largest_alone or profile.least_part_ml:
+        part[~_large_parts(part != BACKGROUND, profile)] = BACKGROUND
+    if profile.fills_holes:
+        part[_holes(part, REGIONS["TC"])] = NCR
+        part[_holes(part, REGIONS["WT"])] = ED
+    if 0 < np.count_nonzero(part == ET) < profile.least_et_ml * _ML:
+        part[part == ET] = NCR
+    return mended
+
+
+def _large_parts(tumor: BoolArray, profile: Postprocessing) -> BoolArray:
+    found = components(tumor, neighbors=26)
+    stays = found.voxels >= profile.least_part_ml * _ML
+    if profile.is_largest_alone:
+        stays[:] = False
+    stays[np.argmax(found.voxels)] = True
+    return found.mask(stays)
+
+
+def _holes(labels: LabelArray, region: Sequence[int]) -> BoolArray:
+    """What is not of a region and is enclosed by it."""
+    found = components(~np.isin(labels, region), neighbors=6)
+    return found.mask(~found.touch_border)
 
 
 def labels_from_logits(logits: FloatArray) -> LabelArray:

@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 from ssa_fast.cli.export import command
 from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.model.bundle import read_bundle
+from ssa_fast.model.checkpoint import save_checkpoint
 from tests.cases import write_case
+from tests.networks import tiny_checkpoint
 
 
 def _run(*arguments: object) -> Result:
@@ -29,6 +31,7 @@ def _run(*arguments: object) -> Result:
         (("lite", "--backend", "openvino", "--profile", "gtx1650"), "is for trt, ort, not for openvino"),
         (("last.safetensors", "--backend", "trt"), "ssa-fast export last.safetensors --out mine.onnx comes first"),
         (("lite", "--out", "x.onnx", "--name", "mine"), "are for checkpoints: a bundle keeps its own"),
+        (("lite", "--out", "x.onnx", "--postprocess", "clean"), "are for checkpoints: a bundle keeps its own"),
         (("lite", "--out", "x.onnx", "--score", "a=1"), "are for checkpoints: a bundle keeps its own"),
         (("lite", "--out", "x.onnx", "--profile", "h200"), "--profile is for engines"),
         (("lite", "--out", "x.onnx", "--force"), "--force is for engines"),
@@ -38,6 +41,14 @@ def test_what_cannot_be_is_refused_in_one_line(arguments: tuple[str, ...], messa
     done = _run(*arguments)
     assert isinstance(done.exception, ConfigError)
     assert message in str(done.exception)
+
+
+def test_a_checkpoints_postprocessing_travels_in_its_bundle(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.safetensors", tiny_checkpoint())
+    out, case = tmp_path / "mine.onnx", write_case(tmp_path, "A")
+    done = _run(tmp_path / "last.safetensors", "--postprocess", "clean", "--case", case, "--out", out)
+    assert done.exception is None, done.exception
+    assert read_bundle(out).spec.postprocessing == "clean"
 
 
 def test_a_bundle_becomes_a_rewritten_one_with_the_same_spec(tiny_bundle_path: Path, tmp_path: Path) -> None:

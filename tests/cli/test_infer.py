@@ -136,6 +136,15 @@ def test_uncertainty_is_told_recorded_and_mapped(cases: Path, tiny_bundle_path: 
         assert 0 <= written.get_fdata().min() < written.get_fdata().max() <= 1
 
 
+def test_postprocessing_is_recorded_and_part_of_what_is_kept(cases: Path, tiny_bundle_path: Path) -> None:
+    _infer(cases, tiny_bundle_path)
+    assert json.loads((cases.parent / "out" / "Case-1.json").read_text())["postprocessing"] == "none"
+    done = _infer(cases, tiny_bundle_path, "--postprocess", "clean", "--resume")
+    assert done.exit_code == 0, done.output
+    assert "there already" not in done.output
+    assert json.loads((cases.parent / "out" / "Case-1.json").read_text())["postprocessing"] == "clean"
+
+
 def test_a_share_is_every_nth_case(cases: Path, tiny_bundle_path: Path) -> None:
     done = _infer(cases, tiny_bundle_path, "--shard", "1/2")
     assert done.exit_code == 0, done.output

@@ -11,12 +11,15 @@ import pytest
 
 from ssa_fast.backends.base import Footprint
 from ssa_fast.errors import BudgetError, ConfigError
+from ssa_fast.infer.ensemble import Ensemble
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Wish
+from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import resident_bytes
 from ssa_fast.volume.case import Case, find_cases, read_case
 from ssa_fast.volume.geometry import FloatArray, LabelArray
+from ssa_fast.volume.postprocess import POSTPROCESSING, postprocess
 from tests.cases import ORIENTATIONS, ball_case, turned_affine, write_case
 from tests.infer.fakes import BrightnessBackend
 
@@ -158,3 +161,31 @@ def test_an_engine_lets_go_where_the_plan_does_not_fit_beside_what_it_kept(tmp_p
     tight = segmenter.segment(case).plan
     assert (tight.lets_go, backend.let_gos) == (True, 1)
     assert tight.peak_bytes == alone.peak_bytes
+
+
+def test_labels_are_mended_as_the_bundle_names_or_as_is_asked_for(tmp_path: Path) -> None:
+    case = _case(tmp_path)
+    plain = Segmenter(BrightnessBackend()).segment(case)
+    backend = BrightnessBackend()
+    backend.spec = dataclasses.replace(backend.spec, postprocessing="largest")
+    named = Segmenter(backend).segment(case)
+    assert (plain.postprocessing, named.postprocessing) == ("none", "largest")
+    np.testing.assert_array_equal(named.labels, postprocess(plain.labels, POSTPROCESSING["largest"]))
+    assert 0 < np.count_nonzero(named.labels) < np.count_nonzero(plain.labels)
+    windows = Segmenter(backend, Wish(window=(16, 16, 16))).segment(case)
+    np.testing.assert_array_equal(windows.labels, named.labels)
+    asked = Segmenter(backend, quality=Quality(postprocess="none")).segment(case)
+    np.testing.assert_array_equal(asked.labels, plain.labels)
+    assert asked.postprocessing == "none"
+
+
+def test_postprocessing_that_is_unknown_or_undecided_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no postprocessing 'best'"):
+        Segmenter(BrightnessBackend(), quality=Quality(postprocess="best"))
+    other = BrightnessBackend()
+    other.spec = dataclasses.replace(other.spec, postprocessing="clean")
+    pair = Ensemble([BrightnessBackend(), other])
+    with pytest.raises(ConfigError, match="'brightness \\+ brightness' name unlike postprocessing: choose one"):
+        Segmenter(pair)
+    assert Segmenter(pair, quality=Quality(postprocess="clean")).backend.spec.labels == other.spec.labels
+    assert Segmenter(Ensemble([other, other])).backend.spec.postprocessing == "clean"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import pytest
@@ -93,3 +94,11 @@ def test_the_receptive_field_is_as_far_as_one_voxel_is_felt(
             felt.append(network(windows)[0, 0, :, 0, 0].isnan())
     inside = slice(4 * config.divisor, 12 * config.divisor)  # whose fields lie within the volume
     assert receptive_field(config) == int(torch.stack(felt)[:, inside].sum(0).max())
+
+
+def test_a_bundle_from_before_postprocessing_is_mended_by_nothing() -> None:
+    spec = ModelSpec(name="old", network=UNetConfig(), window=(16, 16, 16), postprocessing="clean")
+    old = json.loads(spec.to_json())
+    del old["postprocessing"]
+    assert ModelSpec.from_json(json.dumps(old), where="test").postprocessing == "none"
+    assert ModelSpec.from_json(spec.to_json(), where="test").postprocessing == "clean"

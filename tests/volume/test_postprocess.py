@@ -12,12 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ssa_fast.errors import NumericsError
+from ssa_fast.errors import ConfigError, NumericsError
 from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import Case, find_cases, read_case, read_reference
 from ssa_fast.volume.geometry import Box
 from ssa_fast.volume.nifti import Volume, write_labels
-from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
+from ssa_fast.volume.postprocess import (
+    POSTPROCESSING,
+    Postprocessing,
+    labels_from_logits,
+    named_postprocessing,
+    postprocess,
+    restore_labels,
+)
 from ssa_fast.volume.preprocess import Brain, crop_to_brain, pad_brain
 from tests.cases import (
     ORIENTATIONS,
@@ -176,3 +183,62 @@ def test_a_whole_reference_comes_back_on_its_own_voxels(whole_case: Path, tmp_pa
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), wanted * inside)
     assert (wanted[~inside] > 0).mean() < 1e-5  # the reference itself lies in the brain
     np.testing.assert_array_equal(image.affine, reference.affine)
+
+
+def _plane(*rows: str) -> npt.NDArray[np.uint8]:
+    """A picture of labels, dots for background, as the middle one of three planes (3, rows, columns)."""
+    plane = np.array([[0 if sign == "." else int(sign) for sign in row] for row in rows], dtype=np.uint8)
+    return np.stack([np.zeros_like(plane), plane, np.zeros_like(plane)])
+
+
+class TestPostprocess:
+    def test_the_largest_part_stays_and_corners_hold_it_together(self) -> None:
+        labels = _plane("22...1", "2.3..1", "...2.1", "......", "3....3")
+        wanted = _plane("22....", "2.3...", "...2..", "......", "......")
+        np.testing.assert_array_equal(postprocess(labels, POSTPROCESSING["largest"]), wanted)
+
+    def test_parts_below_their_least_volume_go_but_never_all(self) -> None:
+        labels = _plane("22.1.3", "22.1..")
+        wanted = _plane("22.1..", "22.1..")
+        np.testing.assert_array_equal(postprocess(labels, Postprocessing(least_part_ml=0.002)), wanted)
+        np.testing.assert_array_equal(postprocess(labels, Postprocessing(least_part_ml=1)), _plane("22....", "22...."))
+
+    def test_holes_of_the_core_are_necrosis_and_those_of_the_tumor_oedema(self) -> None:
+        solid = np.full((5, 5, 5), 2, dtype=np.uint8)
+        solid[1:4, 1:4, 1:4] = 3
+        wanted = solid.copy()
+        for place in ((2, 2, 2), (0, 2, 2)):
+            solid[place] = 0  # the second lies at the border and is no hole
+        wanted[2, 2, 2], wanted[0, 2, 2] = 1, 0
+        np.testing.assert_array_equal(postprocess(solid, POSTPROCESSING["holes"]), wanted)
+        shell = np.full((5, 5, 5), 2, dtype=np.uint8)
+        shell[2, 2, 2] = 0
+        assert (postprocess(shell, POSTPROCESSING["holes"]) == 2).all()
+        core = np.full((5, 5, 5), 3, dtype=np.uint8)
+        core[2, 2, 2] = 2  # oedema within the core
+        assert postprocess(core, POSTPROCESSING["holes"])[2, 2, 2] == 1
+
+    def test_a_little_enhancing_tumor_is_necrosis_and_enough_of_it_stays(self) -> None:
+        labels = _plane("2233", "2233", "11..")
+        np.testing.assert_array_equal(
+            postprocess(labels, Postprocessing(least_et_ml=0.005)), _plane("2211", "2211", "11..")
+        )
+        np.testing.assert_array_equal(postprocess(labels, Postprocessing(least_et_ml=0.004)), labels)
+        assert (postprocess(labels, POSTPROCESSING["small-et"]) != 3).all()
+
+    @given(
+        hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 6)] * 3), elements=st.integers(0, 3)),
+        st.sampled_from(sorted(POSTPROCESSING)),
+    )
+    def test_what_is_mended_once_is_mended(self, labels: npt.NDArray[np.uint8], name: str) -> None:
+        kept = labels.copy()
+        once = postprocess(labels, POSTPROCESSING[name])
+        np.testing.assert_array_equal(labels, kept)
+        np.testing.assert_array_equal(postprocess(once, POSTPROCESSING[name]), once)
+        assert once.any() == labels.any()
+        if name == "none":
+            np.testing.assert_array_equal(once, labels)
+
+    def test_an_unknown_profile_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="no postprocessing 'best': there are none, largest, islands"):
+            named_postprocessing("best")
