@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ssa_fast.infer.opening import open_segmenter, segment
     from ssa_fast.infer.plan import Plan, Wish
     from ssa_fast.infer.quality import Quality
-    from ssa_fast.infer.segmenter import Segmentation, Segmenter
+    from ssa_fast.infer.segmentation import Segmentation
+    from ssa_fast.infer.segmenter import Segmenter
     from ssa_fast.model.bundle import read_bundle
     from ssa_fast.pretrained import shipped_bundle
     from ssa_fast.volume.case import find_cases, read_case
@@ -52,7 +53,7 @@ _HOMES = {
     "Intake": "ssa_fast.infer.intake",
     "Plan": "ssa_fast.infer.plan",
     "Quality": "ssa_fast.infer.quality",
-    "Segmentation": "ssa_fast.infer.segmenter",
+    "Segmentation": "ssa_fast.infer.segmentation",
     "Segmenter": "ssa_fast.infer.segmenter",
     "SsaFastError": "ssa_fast.errors",
     "Wish": "ssa_fast.infer.plan",

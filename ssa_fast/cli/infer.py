@@ -16,7 +16,6 @@ import click
 
 from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.backends.manifest import is_engine
-from ssa_fast.cli.cache import cache_folder
 from ssa_fast.cli.heap import keep_heap_small
 from ssa_fast.cli.options import (
     FOLDER,
@@ -25,16 +24,17 @@ from ssa_fast.cli.options import (
     cases_argument,
     chosen_cases,
     modality_options,
+    share_of,
     window_of,
 )
-from ssa_fast.cli.quality import quality_of
+from ssa_fast.cli.pace import keep_pace_of, pace_key, pace_of
+from ssa_fast.cli.quality import quality_of, quality_options
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
 from ssa_fast.infer.doubt import Doubt
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
-from ssa_fast.infer.pace import keep_pace, known_pace
 from ssa_fast.infer.plan import Plan, Wish
 from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.record import RESULTS
@@ -84,9 +84,7 @@ class _Options:
     show_default=True,
     help="A shipped bundle's name, a path to an .onnx file, or the folder of an engine; several are averaged.",
 )
-@click.option(
-    "--mirror", default="", metavar="AXES", help="Average the brain's flips too, along axes such as x or xyz."
-)
+@quality_options
 @click.option("--unproven", is_flag=True, help="Run an engine that was not proven equal to its bundle.")
 @click.option(
     "--precision",
@@ -136,7 +134,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     found = chosen_cases(cases, given)
     results = RESULTS
     if options.share is not None:
-        part, parts = _share(options.share)
+        part, parts = share_of(options.share)
         found, results = shard(found, part, parts), f"results-{part}-of-{parts}.jsonl"
     if options.as_json and not options.plan_only:
         raise ConfigError("--json goes with --plan-only; a run writes OUT/CASE.json and OUT/results.jsonl")
@@ -148,8 +146,8 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
     keep_heap_small()
     opened, facts = _opened(options)
     with closing(opened):
-        key = _pace_key(options.quality, facts, opened)
-        segmenter = Segmenter(opened, _wish(options, opened), _known_pace(key), _intake(options), options.quality)
+        key = pace_key(options.quality, facts, opened)
+        segmenter = Segmenter(opened, _wish(options, opened), pace_of(key), _intake(options), options.quality)
         if options.plan_only:
             _print_plans(found, segmenter, as_json=options.as_json)
             return
@@ -166,7 +164,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
                 _take(outcomes, len(found), run.out)
         finally:
             if segmenter.pace is not None:
-                _keep_pace(key, segmenter.pace)
+                keep_pace_of(key, segmenter.pace)
 
 
 def _run_on_ray(found: list[CaseFiles], options: _Options, results: str) -> None:
@@ -258,34 +256,6 @@ def _wish(options: _Options, backend: Backend, share_bytes: int | None = None) -
         overlap=options.overlap,
         batch=options.batch,
     )
-
-
-def _pace_key(quality: Quality, facts: Mapping[str, object], backend: Backend) -> str:
-    """What a pace is kept under: networks, device, and whether there are flips, which cost time and no GFLOP."""
-    hashes = facts["bundle_sha256"]
-    names = "+".join(str(one)[:16] for one in (hashes if isinstance(hashes, list) else [hashes]))
-    return f"{names}{f' mirrored {quality.mirror}' if quality.mirror else ''} by {backend.device}"
-
-
-def _share(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ConfigError(f"--shard {text}: wanted N/ALL with N from 1 to ALL, such as 2/8")
-    return int(part), int(parts)
-
-
-def _known_pace(key: str) -> float | None:
-    try:
-        return known_pace(cache_folder(), key)
-    except ConfigError:  # a user without a home: plans then have no expected seconds
-        return None
-
-
-def _keep_pace(key: str, pace: float) -> None:
-    try:
-        keep_pace(cache_folder(), key, pace)
-    except ConfigError:
-        return
 
 
 def _print_plans(found: list[CaseFiles], segmenter: Segmenter, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "cases_argument",
     "chosen_cases",
     "modality_options",
+    "share_of",
     "window_of",
 ]
 
@@ -99,3 +100,11 @@ def chosen_cases(cases: tuple[Path, ...], named: dict[str, Path | None]) -> list
     if not cases:
         raise ConfigError("no case is given: name a case folder, a folder of cases, or files")
     return find_cases(cases)
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """The part, from 1, and all parts of such as 2/8. Raises ConfigError for another text."""
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ConfigError(f"--shard {text}: wanted N/ALL with N from 1 to ALL, such as 2/8")
+    return int(part), int(parts)

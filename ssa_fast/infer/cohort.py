@@ -24,7 +24,8 @@ from ssa_fast.infer.record import (
     result_path,
     settle,
 )
-from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
+from ssa_fast.infer.segmentation import Prepared, Segmentation
+from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
 

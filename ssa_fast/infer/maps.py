@@ -21,14 +21,14 @@ from ssa_fast.volume.preprocess import Brain
 from ssa_fast.volume.probabilities import entropy, soft_dice, softmax
 from ssa_fast.volume.resample import Resampled, labels_on_files, map_on_files
 
-__all__ = ["Maps", "Place", "VoteArrays"]
+__all__ = ["BoxPlace", "Maps", "VoteArrays"]
 
 HalfArray: TypeAlias = npt.NDArray[np.float16]
 _SLAB = 16  # voxels along X that are worked out at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class BoxPlace:
     """Where the network's padded box lies in a case's files."""
 
     inner: Box  # of the brain in the padded box
@@ -105,7 +105,7 @@ class Maps:
     Probabilities are those of the networks: no postprocessing has changed them.
     """
 
-    place: Place
+    place: BoxPlace
     votes: VoteArrays
 
     def asked_for(self, quality: Quality) -> dict[str, list[Callable[[], FloatArray]]]:

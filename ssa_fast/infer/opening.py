@@ -15,7 +15,8 @@ from ssa_fast.infer.ensemble import Ensemble
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.quality import Quality
-from ssa_fast.infer.segmenter import Segmentation, Segmenter
+from ssa_fast.infer.segmentation import Segmentation
+from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case

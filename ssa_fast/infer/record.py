@@ -14,7 +14,7 @@ import numpy as np
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CaseError
 from ssa_fast.files import os_errors_of, sha256, write_json
-from ssa_fast.infer.segmenter import Segmentation
+from ssa_fast.infer.segmentation import Segmentation
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
 from ssa_fast.measure import machine_line
 from ssa_fast.volume.case import CaseFiles, same_grid

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from ssa_fast.cli import infer
+from ssa_fast.cli import infer, pace
 from ssa_fast.errors import CohortError, ConfigError
 from tests.cases import write_case, write_nifti
 
 
 @pytest.fixture
 def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(pace, "cache_folder", lambda: tmp_path / "cache")
     for number in range(3):
         write_case(tmp_path / "cases", f"Case-{number}", seed=number)
     return tmp_path / "cases"
@@ -191,7 +191,7 @@ def test_without_a_home_folder_only_the_seconds_are_missing(
     def homeless() -> Path:
         raise ConfigError("no folder")
 
-    monkeypatch.setattr(infer, "cache_folder", homeless)
+    monkeypatch.setattr(pace, "cache_folder", homeless)
     assert _infer(cases, tiny_bundle_path).exit_code == 0
     assert "about" not in _infer(cases, tiny_bundle_path, "--plan-only").output
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ssa_fast.cli import infer
+from ssa_fast.cli import infer, pace
 from ssa_fast.errors import BackendUnavailable, ConfigError
 from tests.cases import write_case
 
@@ -22,7 +22,7 @@ LABEL_MAPS = "*.nii.gz"
 
 @pytest.fixture
 def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(pace, "cache_folder", lambda: tmp_path / "cache")
     for number in range(3):
         write_case(tmp_path / "cases", f"Case-{number}", seed=number)
     return tmp_path / "cases"

@@ -13,7 +13,8 @@ from ssa_fast.backends.base import Device, Footprint, check_windows, labels_of_b
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Plan
-from ssa_fast.infer.segmenter import Prepared, Segmentation, Segmenter
+from ssa_fast.infer.segmentation import Prepared, Segmentation
+from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 from tests.networks import tiny_config

@@ -16,7 +16,8 @@ from ssa_fast.errors import CaseError
 from ssa_fast.infer.cohort import CohortRun, segment_cohort, shard
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.plan import Plan, Wish
-from ssa_fast.infer.segmenter import Prepared, Segmenter
+from ssa_fast.infer.segmentation import Prepared
+from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.volume.case import Case, find_cases, named_case, read_case
 from ssa_fast.volume.geometry import FloatArray
 from tests.cases import turned_affine, write_case, write_nifti
