@@ -18,7 +18,7 @@ from ssa_fast.measure import machine_line, paired_ratio
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles, read_case
 from ssa_fast.volume.geometry import LabelArray
-from ssa_fast.volume.postprocess import labels_from_logits, restore_labels
+from ssa_fast.volume.postprocess import restore_labels
 from ssa_fast.volume.preprocess import crop_to_brain, pad_brain
 
 RUNS: list[tuple[str, Choice]] = [(name, "float32") for name in available_backends()]
@@ -71,10 +71,10 @@ def bench_one_pass_costs_little_beside_the_engine(
 
     def one_pass() -> LabelArray:
         padded, inner = pad_brain(brain, lite.spec.divisor)
-        return restore_labels(labels_from_logits(backend.logits(padded)[0]), inner, brain, case)
+        return restore_labels(backend.labels(padded)[0], inner, brain, case)
 
     rounds = 1 if benchmark.disabled else 7
-    ratio = paired_ratio(one_pass, lambda: backend.logits(windows), rounds)
+    ratio = paired_ratio(one_pass, lambda: backend.labels(windows), rounds)
     benchmark.extra_info["machine"] = machine_line(str(backend.device))
     benchmark.extra_info["overhead"] = ratio
     benchmark.pedantic(one_pass, rounds=1)

@@ -149,11 +149,11 @@ def parities(
 
 
 def _compared(reference: str, answer: Answer, candidate: Backend, limits: Limits) -> Parity:
-    """The parity on one case."""
+    """The parity on one case: of the candidate's logits, and of the labels that it makes itself."""
     proof = answer.proof
     logits = candidate.logits(proof.windows)[0]
-    error = np.abs(answer.logits - logits)
-    labels = labels_from_logits(logits) * proof.foreground
+    error = np.abs(answer.logits - logits)  # before the next call, which may overwrite them
+    labels = candidate.labels(proof.windows)[0] * proof.foreground  # as a case is segmented: maybe by another graph
     change: dict[str, float] = {}
     if proof.truth is not None:
         ours, theirs = _dice(proof.truth, labels), _dice(proof.truth, answer.labels)
