@@ -75,6 +75,7 @@ setup(
         # what we are measured against; nnU-Net brings SimpleITK, pandas and scikit-learn, so no other extra has it
         "bench": ["monai>=1.5", "nnunetv2>=2.8,<2.9", "pytest-benchmark>=5.1"],
         "dev": [
+            "cuda-python>=13,<14; sys_platform != 'darwin'",  # its errors without a driver are tested; 14 MB to load
             "hypothesis>=6.120",
             "import-linter>=2.12",
             "mypy>=1.18",
