@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_fast.files import open_whole, sha256, write_json, write_whole
+from ssa_fast.files import open_whole, remove_partials, sha256, write_json, write_whole
 
 
 def _disk_full(*_: object) -> NoReturn:
@@ -147,3 +147,15 @@ def test_what_is_written_bit_by_bit_replaces_the_old_file_at_its_end_alone(tmp_p
         _disk_full()
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_partials_are_removed_from_an_age_on(tmp_path: Path) -> None:
+    old, young, whole = (tmp_path / name for name in (".a.1.partial", ".b.2.partial", "c.json"))
+    for path in (old, young, whole):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    remove_partials(tmp_path, 60)
+    assert set(tmp_path.iterdir()) == {young, whole}
+    remove_partials(tmp_path)
+    assert set(tmp_path.iterdir()) == {whole}
+    remove_partials(tmp_path / "none")

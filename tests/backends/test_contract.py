@@ -236,6 +236,39 @@ os.kill(os.getpid(), signal.SIGINT)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
+# What is told to be kept after a call, what letting go of it frees, what is kept then, and whether the answer is equal.
+_LET_GO = """
+import sys
+import numpy as np
+from ssa_fast.backends import open_backend
+from ssa_fast.cli.heap import keep_heap_small
+from ssa_fast.measure import resident_bytes
+from ssa_fast.model.bundle import read_bundle
+from ssa_fast.pretrained import shipped_bundle
+
+keep_heap_small()
+backend = open_backend(sys.argv[1], read_bundle(shipped_bundle("lite")), sys.argv[2])
+windows = np.random.default_rng(0).standard_normal((1, 4, 112, 112, 112), dtype=np.float32)
+first = backend.logits(windows).copy()
+told, held = backend.footprint.kept_bytes, resident_bytes()
+backend.let_go()
+print(told, held - resident_bytes(), backend.footprint.kept_bytes, np.array_equal(backend.logits(windows), first))
+"""
+
+
+@every_run
+def test_buffers_that_are_kept_are_told_and_let_go_of(name: str, precision: Choice, tiny_bundle_path: Path) -> None:
+    backend = _opened(name, precision, read_bundle(tiny_bundle_path))
+    backend.logits(_windows(1, 4, 16, 16, 16))
+    assert (backend.footprint.kept_bytes > 0) == backend.footprint.keeps_buffers
+    backend.close()
+    if backend.footprint.keeps_buffers:  # in a process whose heap gives back what is freed
+        given = [sys.executable, "-c", _LET_GO, name, precision]
+        told, freed, left, is_same = subprocess.run(given, check=True, capture_output=True, text=True).stdout.split()
+        assert int(freed) >= 0.4 * int(told)
+        assert (left, is_same) == ("0", "True")
+
+
 @every_run
 def test_a_backend_knows_the_memory_that_is_left(name: str, precision: Choice, tiny_bundle_path: Path) -> None:
     left = _opened(name, precision, read_bundle(tiny_bundle_path)).free_bytes()

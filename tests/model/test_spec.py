@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssa_fast.errors import BundleError, ConfigError
-from ssa_fast.model.spec import PRESETS, ModelSpec, UNetConfig, gflop, parameter_count, receptive_field
+from ssa_fast.model.spec import PRESETS, ModelSpec, UNetConfig, gflop, live_values, parameter_count, receptive_field
 from ssa_fast.model.unet import UNet
 
 configs = st.builds(
@@ -34,6 +34,12 @@ def test_presets_have_the_parameters_of_the_design(preset: str, count: int) -> N
 @pytest.mark.parametrize(("preset", "work"), [("reference", 962.5), ("lite", 85.9)])
 def test_presets_have_the_gflop_of_the_design_at_128(preset: str, work: float) -> None:
     assert gflop(PRESETS[preset], (128, 128, 128)) == pytest.approx(work, abs=0.05)
+
+
+def test_live_values_worked_by_hand() -> None:
+    # lite's last convolution: input 4 waiting, 12 in, 8 out, and the larger again where a norm has a copy of its own
+    assert live_values(PRESETS["lite"]) == pytest.approx(4 + 12 + 8 + 12, abs=0.5)
+    assert live_values(PRESETS["lite"], has_copies=False) == pytest.approx(4 + 12 + 8, abs=0.5)
 
 
 @pytest.mark.parametrize("preset", ["reference", "lite"])
