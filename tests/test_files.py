@@ -154,7 +154,7 @@ def test_partials_are_removed_from_an_age_on(tmp_path: Path) -> None:
     for path in (old, young, whole):
         path.write_bytes(b"x")
     os.utime(old, (0, 0))
-    remove_partials(tmp_path, 60)
+    remove_partials(tmp_path, least_age_s=60)
     assert set(tmp_path.iterdir()) == {young, whole}
     remove_partials(tmp_path)
     assert set(tmp_path.iterdir()) == {whole}

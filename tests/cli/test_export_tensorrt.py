@@ -45,8 +45,8 @@ def test_the_table_names_every_candidate_and_the_last_line_how_to_run_the_best(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     install(monkeypatch)
-    times = iter([30.0, 10.0, 20.0])
-    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda engine, windows: next(times))
+    times = iter([30.0, 30.0, 10.0, 10.0, 20.0, 20.0])  # plain, and by a graph
+    monkeypatch.setattr(tensorrt_candidates, "_median_ms", lambda run, windows: next(times))
     cases = find_cases([write_case(tmp_path / "cases", "A")])
     build(read_bundle(tiny_bundle_path), profile, None, cases, Place(root=tmp_path / "engines"), is_rtx=False)
     lines = capsys.readouterr().out.splitlines()

@@ -86,7 +86,9 @@ def test_a_run_over_ray_gives_the_labels_of_a_plain_one(cases: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find what was left behind")
-@pytest.mark.parametrize(("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "")])
+@pytest.mark.parametrize(
+    ("number", "code", "words"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_a_stopped_run_leaves_whole_files_and_no_process(
     number: signal.Signals, code: int, words: str, cases: Path
 ) -> None:

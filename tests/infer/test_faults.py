@@ -35,7 +35,7 @@ import pytest
 
 import ssa_fast.infer.cohort as cohort_module
 import ssa_fast.infer.segmenter as segmenter_module
-from ssa_fast.cli import infer, main
+from ssa_fast.cli import main, pace
 from ssa_fast.files import sha256
 from ssa_fast.pretrained import shipped_bundle
 from tests.cases import write_case
@@ -82,7 +82,7 @@ class Cohort:
 
 @pytest.fixture
 def cohort(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cohort]:
-    monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(pace, "cache_folder", lambda: tmp_path / "cache")
     before = signal.getsignal(signal.SIGTERM)
     yield Cohort(tmp_path, capsys, monkeypatch)
     signal.signal(signal.SIGTERM, before)
