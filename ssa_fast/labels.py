@@ -10,6 +10,7 @@ __all__ = [
     "LABELS",
     "LABEL_COLORS",
     "LABEL_NAMES",
+    "MAP_WORDS",
     "MODALITIES",
     "MODALITY_WORDS",
     "NCR",
@@ -47,3 +48,6 @@ MODALITY_WORDS: Mapping[str, str] = MappingProxyType(
 
 SEGMENTATION_WORDS = ("seg",)
 """Last word of a file name that marks the reference segmentation."""
+
+MAP_WORDS = ("probabilities", "entropy", "disagreement")
+"""Last word of a file name that marks a map beside a predicted segmentation, which is no segmentation itself."""

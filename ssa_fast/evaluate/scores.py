@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
-from ssa_fast.labels import SEGMENTATION_WORDS
+from ssa_fast.labels import MAP_WORDS, SEGMENTATION_WORDS
 from ssa_fast.metrics.overlap import confusion
 from ssa_fast.metrics.profiles import OVERLAP, Profile, Scores, score
 from ssa_fast.volume.case import CaseFiles, errors_of_case, same_grid
@@ -30,6 +30,7 @@ __all__ = [
     "voxel_ml",
 ]
 
+_MAP_ENDING = re.compile(rf"[-_. ](?:{'|'.join(MAP_WORDS)})$", re.IGNORECASE)
 _SEGMENTATION_ENDING = re.compile(rf"[-_. ](?:{'|'.join(SEGMENTATION_WORDS)})$", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ def find_predictions(folder: Path) -> dict[str, tuple[Path, ...]]:
     for entry in sorted(folder.iterdir()):
         for path in sorted(entry.iterdir()) if entry.is_dir() else [entry]:
             if not is_nifti(path) or path.name.startswith("."):
+                continue
+            if _MAP_ENDING.search(without_suffix(path)):  # infer writes them beside its label maps
                 continue
             name = _SEGMENTATION_ENDING.sub("", without_suffix(path))
             if path is entry or name == entry.name:  # CASE/CASE-t1n.nii.gz is an image

@@ -12,10 +12,11 @@ import pytest
 
 from ssa_fast.errors import CaseError
 from ssa_fast.evaluate.scores import find_predictions, score_case, score_cases
+from ssa_fast.labels import MAP_WORDS
 from ssa_fast.metrics.overlap import TARGETS
 from ssa_fast.metrics.profiles import PROFILES
 from ssa_fast.volume.case import CaseFiles, find_cases
-from tests.cases import tumor_labels, turned_affine, write_case, write_nifti
+from tests.cases import SHAPE, tumor_labels, turned_affine, write_case, write_nifti
 
 MEASURES = ("dice", "precision", "recall")
 ONE, TWO, THREE = "BraTS-SSA-00001-000", "BraTS-SSA-00002-000", "BraTS-SSA-00003-000"
@@ -125,6 +126,14 @@ def test_two_predictions_of_a_case_are_a_failure_that_names_both(predictions: Pa
     shutil.copy(predictions / f"{ONE}.nii.gz", predictions / f"{ONE}-seg.nii.gz")
     evaluation = score_cases(predictions, cases)
     assert f"2 predictions ({ONE}-seg.nii.gz and {ONE}.nii.gz)" in evaluation.failures[ONE]
+
+
+@pytest.mark.parametrize("word", MAP_WORDS)
+def test_maps_beside_predictions_are_passed_over(word: str, predictions: Path, cases: list[CaseFiles]) -> None:
+    write_nifti(predictions / f"{ONE}-{word}.nii.gz", np.full(SHAPE, 0.5, dtype=np.float32))
+    evaluation = score_cases(predictions, cases)
+    assert len(evaluation.cases) == 3
+    assert not evaluation.unmatched
 
 
 def test_a_prediction_without_a_case_is_named_and_warned_of(
