@@ -111,9 +111,12 @@ class Ensemble:
     def _mean(self, windows: FloatArray, doubts: int) -> FloatArray:
         classes = self.spec.network.classes
         total = np.zeros((len(windows), classes + doubts, *windows.shape[2:]), dtype=np.float32)
-        for member, flip in itertools.product(self.members, self._flips):
-            turned = np.ascontiguousarray(np.flip(windows, flip)) if flip else windows
-            _add_vote(total, np.flip(member.logits(turned), flip), classes)
+        for member in self.members:
+            for flip in self._flips:
+                turned = np.ascontiguousarray(np.flip(windows, flip)) if flip else windows
+                _add_vote(total, np.flip(member.logits(turned), flip), classes)
+            if len(self.members) > 1:
+                member.let_go()  # else every member's buffers would be held at once
         total /= np.float32(self.votes)
         shares = total[:, :classes]
         np.log(np.maximum(shares, np.finfo(np.float32).tiny, out=shares), out=shares)

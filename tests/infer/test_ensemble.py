@@ -129,6 +129,35 @@ def test_closing_closes_every_member() -> None:
     assert all(member.is_closed for member in members)
 
 
+class _KeepingBackend(SidedBackend):
+    """Keeps its buffers until it is told to let go."""
+
+    kept = 0  # by all of them
+    most = 0
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        if not self.footprint.kept_bytes:
+            type(self).kept += 1
+        type(self).most = max(self.most, self.kept)
+        self.footprint = dataclasses.replace(self.footprint, kept_bytes=1)
+        return super().logits(windows)
+
+    def let_go(self) -> None:
+        type(self).kept -= 1
+        self.footprint = dataclasses.replace(self.footprint, kept_bytes=0)
+
+
+def test_members_hold_their_buffers_one_after_the_other_and_a_single_one_keeps_them() -> None:
+    ensemble = Ensemble([_KeepingBackend(seed) for seed in range(3)], "x")
+    ensemble.logits(_windows())
+    assert (_KeepingBackend.most, ensemble.footprint.kept_bytes) == (1, 0)
+    alone = Ensemble([_KeepingBackend()], "xyz")
+    alone.logits(_windows())
+    assert alone.footprint.kept_bytes == 1
+    alone.let_go()
+    assert alone.footprint.kept_bytes == 0
+
+
 def _of(preset: str, held: int, share: float) -> SidedBackend:
     backend = SidedBackend()
     backend.spec = ModelSpec(name=preset, network=PRESETS[preset], window=(96, 96, 96))
