@@ -72,6 +72,8 @@ class Segmenter:
         cannot take.
         """
         footprint = self.backend.footprint
+        if self._quality.has_maps:  # they are made of logits, which then come to the host
+            footprint = dataclasses.replace(footprint, labels_share=None)
         if footprint.is_host:
             footprint = dataclasses.replace(footprint, held_bytes=footprint.held_bytes + case_bytes)
         wish = dataclasses.replace(self._wish, budget_bytes=self._granted_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -93,6 +94,17 @@ def test_saved_probabilities_lie_on_the_cases_grid(kind: str, tmp_path: Path) ->
     np.testing.assert_allclose(np.moveaxis(written.get_fdata(), 3, 0), segmentation.probabilities, atol=error)
     assert Segmenter(SidedBackend()).segment(case).save_maps(tmp_path / "none") == {}
     assert not (tmp_path / "none").exists()
+
+
+def test_the_plan_of_maps_is_that_of_logits_though_one_pass_needs_labels_alone(tmp_path: Path) -> None:
+    case, backend = _case(tmp_path), SidedBackend()
+    backend.footprint = dataclasses.replace(backend.footprint, share=100.0, labels_share=1.0)
+    plain, with_maps = (Segmenter(backend, quality=quality) for quality in (None, ASKED))
+    prepared = plain.prepare(case)
+    peaks = [one.plan_prepared(prepared).peak_bytes - backend.footprint.held_bytes for one in (plain, with_maps)]
+    assert peaks[1] > 20 * peaks[0]
+    mirrored = Segmenter(backend, quality=Quality(mirror="x"))  # whose labels are made of logits, too
+    assert mirrored.plan_prepared(prepared).peak_bytes - backend.footprint.held_bytes > 20 * peaks[0]
 
 
 def test_the_plan_counts_what_maps_take(tmp_path: Path) -> None:
