@@ -29,12 +29,14 @@ from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import Stages
 from ssa_fast.volume.case import CaseFiles, read_case
 
-__all__ = ["SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
+__all__ = ["LEAST_AGE_S", "SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
 
 SETTINGS = ("bundle_sha256", "engine_sha256", "computed_by", "asked_for")
 """Facts of a record that must be as they would be now for a result to be kept by `--resume`."""
 
-_LEAST_AGE_S = 60.0  # of a partial file that nobody is writing any more: a whole one takes a second
+LEAST_AGE_S = 60.0
+"""Of a partial file that nobody is writing any more: a whole one takes seconds."""
+
 _MAPS_WRITTEN = 3  # the labels, the file that they make, and its compressed form
 _log = logging.getLogger(__name__)
 
@@ -92,7 +94,8 @@ def segment_cohort(
     Reading and writing go on in a thread each: at most one case is read ahead, and one is being written. Where a case
     would need smaller windows, or not fit at all, while the next is read, that is read later.
     """
-    remove_partials(run.out, least_age_s=_LEAST_AGE_S)
+    if run.results is not None:  # else that is the affair of who settles, too: once a run, not once a worker and case
+        remove_partials(run.out, least_age_s=LEAST_AGE_S)
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         written: Future[Outcome] | None = None
         ahead = iter(cases)

@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ssa_fast.errors import BackendError, BackendUnavailable, SsaFastError
 from ssa_fast.files import remove_partials
-from ssa_fast.infer.cohort import CohortRun, Outcome
+from ssa_fast.infer.cohort import LEAST_AGE_S, CohortRun, Outcome
 from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.record import RESULTS, record_path, result_path, settle
 from ssa_fast.infer.worker import Answer, Opener, Place, Ready, Work, Worker
@@ -87,6 +87,7 @@ class Crew:
         """
         out = self._run.out.absolute()
         self._waiting.extend(_absolute(files) for files in cases)
+        remove_partials(out, least_age_s=LEAST_AGE_S)
         with _marked(out) as (mark, token):
             self._work = Work(
                 open=self._open,
@@ -247,7 +248,7 @@ def _absolute(files: CaseFiles) -> CaseFiles:
 def _marked(out: Path) -> Iterator[tuple[Path, str]]:
     """A file in `out` and what stands in it, by which a worker knows that it sees this very folder."""
     token = secrets.token_hex(8)
-    mark = out / f".{token}.partial"
+    mark = out / f".{token}.mark"  # no partial file, which another run would remove
     mark.write_text(token, encoding="ascii")
     try:
         yield mark, token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -62,6 +63,20 @@ def _label_maps(out: Path) -> dict[str, bytes]:
 
 def _lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_run_of_another_share_leaves_the_mark_by_which_late_workers_know_the_folder(
+    cases: list[CaseFiles], places: list[Place], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    crew = Crew(open_brightness, CohortRun(out=out, facts={}), places)
+    with closing(crew.segment(cases[1:])) as outcomes:
+        next(outcomes)
+        [mark] = [path for path in out.iterdir() if path.suffix == ".mark"]
+        os.utime(mark, (0, 0))  # the first workers began long ago
+        _alone(cases[:1], out)
+        assert mark.exists()
+    assert not mark.exists()
 
 
 def test_two_workers_make_what_one_process_makes_bit_by_bit(

@@ -28,12 +28,12 @@ PLACE = Place(machine="one", node="0", threads=1, memory_bytes=10**9)
 def _work(folder: Path, opener: Opener = open_brightness) -> Work:
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    (out / ".mark.partial").write_text("token")
+    (out / ".token.mark").write_text("token")
     return Work(
         open=opener,
         run=CohortRun(out=out, facts={}, results=None, reads_ahead=False),
         folders=(folder,),
-        mark=out / ".mark.partial",
+        mark=out / ".token.mark",
         token="token",
         log_level=logging.INFO,
     )
@@ -66,7 +66,18 @@ def test_an_answer_is_small_and_the_label_map_is_written_and_nothing_else(tmp_pa
     assert answer.outcome.record is not None
     assert answer.outcome.record["computed_by"] == "numpy"
     assert answer.outcome.record["share_bytes"] == PLACE.memory_bytes
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".mark.partial", "Case-0.nii.gz"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".token.mark", "Case-0.nii.gz"]
+
+
+def test_a_worker_leaves_it_to_who_settles_to_clear_up(tmp_path: Path) -> None:
+    """Its clock may be another than that of who is writing, and whom it sees nothing of."""
+    [files] = find_cases([write_case(tmp_path, "Case-0")])
+    work = _work(tmp_path)
+    others = tmp_path / "out" / ".Case-1.nii.gz.1234.partial"
+    others.write_bytes(b"half")
+    os.utime(others, (0, 0))
+    assert _opened(work).segment(files).failure is None
+    assert others.exists()
 
 
 def test_what_is_logged_over_a_case_is_in_its_answer(tmp_path: Path) -> None:
