@@ -59,7 +59,7 @@ class Ready:
 
     network: str
     device: str
-    fingerprint: str  # of the bundle or engine
+    fingerprint: str  # of the bundles and engines
     chosen: str  # which backend was chosen and why, where that was left open
     version: str  # of ssa-fast
 
@@ -113,7 +113,7 @@ class Worker:
         return Ready(
             network=segmenter.backend.spec.name,
             device=str(segmenter.backend.device),
-            fingerprint=str(facts.get("engine_sha256") or facts.get("bundle_sha256")),
+            fingerprint=f"{facts.get('bundle_sha256')} {facts.get('engine_sha256')}",  # of several: lists
             chosen=str(facts.get("backend_chosen", "")),
             version=ssa_fast.__version__,
         )

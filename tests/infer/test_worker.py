@@ -45,7 +45,7 @@ def _opened(work: Work, place: Place = PLACE) -> Worker:
     with ThreadPoolExecutor(1) as thread:
         ready = thread.submit(worker.open).result()
     assert isinstance(ready, Ready), ready
-    assert (ready.network, ready.fingerprint) == ("brightness", "abc")
+    assert (ready.network, ready.fingerprint) == ("brightness", "abc None")
     return worker
 
 
@@ -124,6 +124,22 @@ def test_a_machine_that_does_not_see_the_folders_is_refused(spoil: str, tmp_path
 
 def test_a_library_that_is_missing_is_an_answer(tmp_path: Path) -> None:
     assert isinstance(_refusal(_work(tmp_path, open_nothing)), BackendUnavailable)
+
+
+def test_a_worker_tells_the_fingerprint_of_every_bundle_of_an_ensemble(tmp_path: Path) -> None:
+    def opener(bundles: list[str]) -> Opener:
+        facts = {"bundle_sha256": bundles, "engine_sha256": [None] * len(bundles)}
+        return lambda _: (Segmenter(BrightnessBackend()), facts)
+
+    with ThreadPoolExecutor(1) as thread:
+        one, other = (
+            thread.submit(Worker(_work(tmp_path, opener(bundles)), PLACE).open).result()
+            for bundles in (["abc", "abd"], ["abc", "abe"])
+        )
+    assert isinstance(one, Ready)
+    assert isinstance(other, Ready)
+    with pytest.raises(ConfigError, match="machine two has another network"):
+        other.check_like(one, "two")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no thread to cores")
