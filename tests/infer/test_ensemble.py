@@ -165,6 +165,14 @@ def _of(preset: str, held: int, share: float) -> SidedBackend:
     return backend
 
 
+def test_buffers_that_a_member_keeps_are_kept() -> None:
+    member = SidedBackend()
+    assert not Ensemble([member], "x").footprint.keeps_buffers
+    member.footprint = dataclasses.replace(member.footprint, keeps_buffers=True, kept_bytes=7)
+    assert Ensemble([member], "x").footprint.keeps_buffers
+    assert Ensemble([member], "x").footprint.kept_bytes == 7
+
+
 def test_a_plan_tells_votes_arithmetic_and_memory() -> None:
     lite = _of("lite", 100, 1.0)
     alone = plan_case(BRAIN, lite.spec, Wish(), lite.footprint, pace=100.0)
