@@ -97,7 +97,7 @@ def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pac
 
 def _beside_kept(plan: Plan, spec: ModelSpec, wish: Wish, footprint: Footprint) -> Plan:
     """The plan, with the buffers that the engine keeps from larger windows, or lets go of where they do not fit."""
-    kept = footprint.kept_bytes - buffer_bytes(spec, footprint.share, plan.batch, plan.window)
+    kept = footprint.kept_bytes - buffer_bytes(spec, _share(plan.passes, footprint), plan.batch, plan.window)
     if kept <= 0:
         return plan
     peak_bytes = plan.peak_bytes + kept
@@ -112,7 +112,6 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
     shape = (x, y, z)
     passes = math.prod(len(window_starts(edge, part, wish.overlap)) for edge, part in zip(shape, window, strict=True))
     batch = min(wish.batch, passes)
-    share = footprint.share_for("labels" if passes == 1 else "logits")
     around = 0
     if passes > 1 and footprint.is_host:  # the volume that windows are cut from, and what they are blended in
         around = spec.network.modalities * math.prod(shape)
@@ -125,9 +124,16 @@ def _plan(box: Shape, window: Shape, spec: ModelSpec, wish: Wish, footprint: Foo
         passes=passes,
         batch=batch,
         gflop=passes * footprint.work * gflop(spec.network, window),
-        peak_bytes=footprint.held_bytes + buffer_bytes(spec, share, batch, window) + _BYTES_PER_VALUE * around,
+        peak_bytes=footprint.held_bytes
+        + buffer_bytes(spec, _share(passes, footprint), batch, window)
+        + _BYTES_PER_VALUE * around,
         votes=footprint.votes,
     )
+
+
+def _share(passes: int, footprint: Footprint) -> float:
+    """What the engine has of the network's values: in one pass labels are asked for, of windows logits."""
+    return footprint.share_for("labels" if passes == 1 else "logits")
 
 
 def _windows(shape: Shape, divisor: int, overlap: float, footprint: Footprint) -> Iterator[Shape]:

@@ -53,6 +53,13 @@ def test_one_pass_takes_the_share_of_labels_and_windows_that_of_logits() -> None
     assert plan_case(BRAIN, SPECS["lite"], windows, footprint) == plan_case(BRAIN, SPECS["lite"], windows, PLAIN)
 
 
+def test_buffers_that_are_kept_hold_those_of_labels_in_one_pass() -> None:
+    footprint = Footprint(held_bytes=0, share=1.0, labels_share=0.5)
+    alone = plan_case(BRAIN, SPECS["lite"], Wish(), footprint).peak_bytes
+    kept = dataclasses.replace(footprint, kept_bytes=alone + 1000)
+    assert plan_case(BRAIN, SPECS["lite"], Wish(), kept).peak_bytes == alone + 1000
+
+
 def test_expected_seconds_are_work_over_pace_and_unknown_without_one() -> None:
     plan = plan_case(BRAIN, SPECS["lite"], Wish(), PLAIN, pace=100.0)
     assert plan.expected_seconds == pytest.approx(1.495, abs=0.001)
