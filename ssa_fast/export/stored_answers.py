@@ -21,10 +21,10 @@ __all__ = ["stored_answers"]
 def stored_answers(reference: Backend, proofs: Iterable[Proof], place: Path) -> Iterator[Sequence[Answer]]:
     """What the reference makes of each proof, read from the disk each time that it is asked for.
 
-    0.13 GB a brain, in a folder of its own that is gone afterwards. It lies in the nearest folder above `place` that is
-    there, for that is a disk: the system's own for such files may be memory. Raises OSError if the disk is full.
+    0.13 GB a brain, in a folder of its own that is gone afterwards. It lies in `place`, or the nearest folder above it
+    that is there, for that is a disk: the system's own for such files may be memory. Raises OSError if that is full.
     """
-    above = next(folder for folder in place.absolute().parents if folder.is_dir())
+    above = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.is_dir())
     with tempfile.TemporaryDirectory(prefix=".answers-", suffix=".partial", dir=above) as folder:
         paths: list[Path] = []
         for proof in proofs:

@@ -78,6 +78,7 @@ def test_no_more_than_one_brain_is_held(reference: Backend, cases: list[CaseFile
             yield from read_proofs([files], _divisor(reference))
 
     with stored_answers(reference, watched(), tmp_path) as answers:
+        assert len(list(tmp_path.iterdir())) == 1  # a user of a folder need not be able to write beside it
         assert seen == [0, 0, 0]
         for _ in answers:
             assert alive() - before <= 1
