@@ -74,7 +74,7 @@ class Ensemble:
             share=(max(shares) + beside) / values,
             is_host=footprints[0].is_host,
             shapes=_common_shapes(self.members),
-            keeps_buffers=any(one.keeps_buffers for one in footprints),
+            keeps_buffers=len(footprints) == 1 and footprints[0].keeps_buffers,  # several let go in each call
             kept_bytes=sum(one.kept_bytes for one in footprints),
             votes=self.votes,
             work=work * len(self._flips),

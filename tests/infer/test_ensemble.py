@@ -165,12 +165,13 @@ def _of(preset: str, held: int, share: float) -> SidedBackend:
     return backend
 
 
-def test_buffers_that_a_member_keeps_are_kept() -> None:
+def test_buffers_that_a_member_alone_keeps_are_kept() -> None:
     member = SidedBackend()
     assert not Ensemble([member], "x").footprint.keeps_buffers
     member.footprint = dataclasses.replace(member.footprint, keeps_buffers=True, kept_bytes=7)
     assert Ensemble([member], "x").footprint.keeps_buffers
     assert Ensemble([member], "x").footprint.kept_bytes == 7
+    assert not Ensemble([member, member], "x").footprint.keeps_buffers
 
 
 def test_a_plan_tells_votes_arithmetic_and_memory() -> None:

@@ -51,16 +51,6 @@ def test_probabilities_are_the_networks_in_the_axes_of_the_file(axes: str, tmp_p
     np.testing.assert_array_equal(found.argmax(axis=0)[is_clear], segmentation.labels[is_clear])
 
 
-@pytest.mark.parametrize("quality", [ASKED, Quality(uncertainty=True)])
-def test_a_plan_counts_the_logits_that_maps_are_made_of(quality: Quality, tmp_path: Path) -> None:
-    backend = BrightnessBackend()
-    prepared = Segmenter(backend, quality=quality).prepare(_case(tmp_path))
-    alike = Segmenter(backend, quality=quality).plan_prepared(prepared)
-    backend.footprint = dataclasses.replace(backend.footprint, labels_share=0.5)
-    assert Segmenter(backend, quality=quality).plan_prepared(prepared) == alike
-    assert Segmenter(backend).plan(prepared.brain).peak_bytes < alike.peak_bytes
-
-
 def test_windows_give_the_probabilities_of_one_pass(tmp_path: Path) -> None:
     case = _case(tmp_path)
     whole = Segmenter(BrightnessBackend(), quality=ASKED).segment(case)
