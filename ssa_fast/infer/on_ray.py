@@ -22,8 +22,9 @@ from ssa_fast.errors import BackendError, BackendUnavailable, SsaFastError
 from ssa_fast.files import remove_partials
 from ssa_fast.infer.cohort import LEAST_AGE_S, CohortRun, Outcome
 from ssa_fast.infer.plan import Plan
-from ssa_fast.infer.record import RESULTS, record_path, result_path, settle
+from ssa_fast.infer.record import RESULTS, map_path, record_path, result_path, settle
 from ssa_fast.infer.worker import Answer, Opener, Place, Ready, Work, Worker
+from ssa_fast.labels import MAP_WORDS
 from ssa_fast.volume.case import CaseFiles
 
 __all__ = ["Crew"]
@@ -217,7 +218,9 @@ class Crew:
 
     def _sweep(self, files: CaseFiles) -> None:
         """Remove what a worker that was killed had half written."""
-        for path in (result_path(self._run.out, files.name), record_path(self._run.out, files.name)):
+        out, name = self._run.out, files.name
+        maps = (map_path(out, name, kind) for kind in MAP_WORDS)
+        for path in (result_path(out, name), record_path(out, name), *maps):
             remove_partials(path.parent, of=path.name)
 
     def _dismiss(self) -> None:

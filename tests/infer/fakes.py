@@ -83,7 +83,8 @@ class MortalSegmenter(Segmenter):
         self, prepared: Prepared, on_plan: Callable[[Plan], None] | None = None, other_bytes: int = 0
     ) -> Segmentation:
         if prepared.case.name == self._case and len(list(self._folder.glob("death-*"))) < self._deaths:
-            (self._folder / "out" / f".{self._case}.nii.gz.{os.getpid()}.partial").write_bytes(b"half")
+            for kind in ("", "-entropy"):
+                (self._folder / "out" / f".{self._case}{kind}.nii.gz.{os.getpid()}.partial").write_bytes(b"half")
             _die(self._folder)
         return super().segment_prepared(prepared, on_plan, other_bytes)
 
