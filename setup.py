@@ -61,7 +61,8 @@ setup(
     extras_require={
         "cpu": ["onnxruntime>=1.20"],
         "openvino": ["openvino>=2025.0"],
-        "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2"],  # never beside `cpu`: both own one folder
+        # never beside `cpu`: both own one folder; cuda-python tells which GPU it is, and its memory
+        "gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.28,<2", "cuda-python>=13,<14"],
         "trt": ["tensorrt-cu13>=10.13.2,<12", "cuda-python>=13,<14"],
         # builds without a GPU, which is how CI checks what is built for one; no wheels for Macs and ARM
         "trt-rtx": ["tensorrt-rtx-cu12>=1.7,<2; platform_machine in 'x86_64 AMD64' and sys_platform != 'darwin'"],

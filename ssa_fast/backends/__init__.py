@@ -12,6 +12,7 @@ from types import MappingProxyType, ModuleType
 from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Choice, Device, Precision
 from ssa_fast.backends.manifest import read_manifest
+from ssa_fast.backends.probe import probe_onnxruntime
 from ssa_fast.backends.tensorrt_errors import explained, failure_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError
 from ssa_fast.model.bundle import Bundle
@@ -59,21 +60,26 @@ def choose_backend() -> tuple[str, str]:
 
     Raises BackendUnavailable if none is installed.
     """
-    available, gpu = available_backends(), ""
-    if "torch" in available and hardware.has_nvidia_driver():  # only then is torch worth its import
-        gpu = importlib.import_module(BACKENDS["torch"][0]).gpu_name()
-    return preferred_backend(available, gpu)
+    available, gpus = available_backends(), {}
+    if hardware.has_nvidia_driver():  # only then are they worth their import
+        if "torch" in available:
+            gpus["torch"] = importlib.import_module(BACKENDS["torch"][0]).gpu_name()
+        if "ort" in available and not gpus.get("torch"):
+            facts = probe_onnxruntime()
+            gpus["ort"] = facts.gpu if facts is not None else ""
+    return preferred_backend(available, gpus)
 
 
-def preferred_backend(available: tuple[str, ...], torch_gpu: str) -> tuple[str, str]:
-    """The rule of `choose_backend`, over plain facts: what is installed, and the GPU that torch computes on, if any.
+def preferred_backend(available: tuple[str, ...], gpus: Mapping[str, str]) -> tuple[str, str]:
+    """The rule of `choose_backend`, over plain facts: what is installed, and the GPUs that backends compute on.
 
     Raises BackendUnavailable if nothing is installed.
     """
     if not available:
         raise BackendUnavailable("no engine is installed: pip install 'ssa-fast[cpu]' (or 'ssa-fast[openvino]')")
-    if "torch" in available and torch_gpu:
-        return "torch", f"it computes on {torch_gpu}; installed: {', '.join(available)}"
+    for name in ("torch", "ort"):
+        if name in available and gpus.get(name):
+            return name, f"it computes on {gpus[name]}; installed: {', '.join(available)}"
     missing = [name for name in BACKENDS if name not in available and name not in _OF_ENGINES_ALONE]
     reason = (
         "fastest on CPUs in our measurements"

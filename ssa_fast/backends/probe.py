@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Any
 
+from ssa_fast.backends.ort_cuda import CPU_PROVIDER, CUDA_PROVIDER, load_cuda, preload
+from ssa_fast.errors import SsaFastError
 from ssa_fast.pretrained import shipped_bundle
 
 __all__ = [
@@ -21,9 +23,6 @@ __all__ = [
     "probe_torch",
     "without_folders",
 ]
-
-CUDA_PROVIDER = "CUDAExecutionProvider"
-"""ONNX Runtime's name for an NVIDIA GPU."""
 
 _PACKAGES = (
     *("ssa-fast", "numpy", "nibabel", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "nvidia-ml-py"),
@@ -52,6 +51,7 @@ class OrtFacts:
     version: str = ""
     providers: tuple[str, ...] = ()  # that it lists, whether this machine has such a device or not
     cuda_session: str = ""  # provider of a session that asked for CUDA; empty where none is listed
+    gpu: str = ""  # that the backend `ort` computes on; empty: the processor, or nothing that says which GPU it is
     error: str = ""  # why it cannot be used
 
 
@@ -88,20 +88,30 @@ def probe_onnxruntime() -> OrtFacts | None:
     except (ImportError, OSError, AttributeError) as error:  # AttributeError: half of it was overwritten or removed
         return OrtFacts(error=_said(error))
     session = _cuda_session(onnxruntime) if CUDA_PROVIDER in providers else ""
-    return OrtFacts(version=version, providers=providers, cuda_session=session)
+    gpu = _cuda_gpu() if session == CUDA_PROVIDER else ""
+    return OrtFacts(version=version, providers=providers, cuda_session=session, gpu=gpu)
 
 
 def _cuda_session(onnxruntime: Any) -> str:
     """The provider that runs a session which asked for CUDA: the CPU's, without a word, where CUDA cannot be had."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # it writes pages to stderr before it moves to the CPU
-    wanted = [CUDA_PROVIDER, "CPUExecutionProvider"]
-    with redirect_stdout(io.StringIO()):  # and prints
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
-        session = onnxruntime.InferenceSession(shipped_bundle("lite").read_bytes(), options, providers=wanted)
+    preload(onnxruntime)
+    with redirect_stdout(io.StringIO()):  # it prints, too
+        session = onnxruntime.InferenceSession(
+            shipped_bundle("lite").read_bytes(), options, providers=[CUDA_PROVIDER, CPU_PROVIDER]
+        )
     provider: str = session.get_providers()[0]
     return provider
+
+
+def _cuda_gpu() -> str:
+    """The name of CUDA's first GPU, or nothing where cuda-python cannot tell: the backend would refuse, too."""
+    try:
+        name: str = load_cuda().gpu().name
+    except SsaFastError:
+        return ""
+    return name
 
 
 def without_folders(text: str) -> str:

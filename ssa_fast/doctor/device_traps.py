@@ -106,8 +106,8 @@ def untold_gpus(machine: Machine) -> Finding | None:
 
 
 def unused_gpu(machine: Machine) -> Finding | None:
-    """Bundles run on a GPU by torch alone, engines by TensorRT."""
-    if machine.torch is not None or not machine.nvidia.gpus:
+    """Bundles run on a GPU by torch and by ONNX Runtime's build for CUDA, engines by TensorRT."""
+    if machine.torch is not None or "ort" in machine.gpus_of_backends or not machine.nvidia.gpus:
         return None
     gpu, is_new = machine.nvidia.gpus[0].name, version_numbers(machine.nvidia.driver) >= (CUDA13_DRIVER,)
     tensorrt = [f"{name} {machine.packages[name]}" for name in TENSORRT if name in machine.packages]
@@ -124,9 +124,10 @@ def unused_gpu(machine: Machine) -> Finding | None:
     return Finding(
         trap="a GPU that nothing uses",
         severity="warning",
-        seen=f"{gpu}, and neither torch nor TensorRT is installed",
-        effect="inference runs on the processor: bundles run on a GPU by torch, engines by TensorRT",
-        fix="pip install 'ssa-fast[torch]' for bundles, or 'ssa-fast[trt,export]' to build engines"
+        seen=f"{gpu}, and neither torch nor TensorRT is installed, nor an ONNX Runtime that computes on it",
+        effect="inference runs on the processor: bundles run on a GPU by torch or onnxruntime-gpu, engines by TensorRT",
+        fix="pip install 'ssa-fast[torch]' for bundles (or, without onnxruntime, 'ssa-fast[gpu]'), or "
+        "'ssa-fast[trt,export]' to build engines"
         if is_new
         else f"update the driver to {CUDA13_DRIVER}, then pip install 'ssa-fast[torch]'; or torch for CUDA 12 "
         "by PyTorch's install page",

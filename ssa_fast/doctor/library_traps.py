@@ -43,7 +43,7 @@ def two_onnxruntimes(machine: Machine) -> Finding | None:
         severity="error",
         seen=f"onnxruntime {machine.packages['onnxruntime']} and onnxruntime-gpu {machine.packages['onnxruntime-gpu']}",
         effect="both fill one folder and overwrite each other; the backend 'ort' refuses to start",
-        fix="pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'ssa-fast[cpu]'",
+        fix="pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'ssa-fast[cpu]' (on a GPU 'ssa-fast[gpu]')",
     )
 
 
@@ -124,7 +124,8 @@ def ort_without_cuda(machine: Machine) -> Finding | None:
         trap="CUDA listed, not usable",
         severity="warning",
         seen=f"a session of ONNX Runtime {facts.version} that asked for CUDA runs on {facts.cuda_session or 'nothing'}",
-        effect="a program that asks ONNX Runtime for the GPU gets the processor, without an error",
+        effect="a program that asks ONNX Runtime for the GPU gets the processor, without an error"
+        + ("; the backend 'ort' refuses to start" if machine.has_driver else ""),
         fix=fix,
     )
 

@@ -41,9 +41,10 @@ class Machine:
         return bool(self.nvidia.driver)
 
     @property
-    def torch_gpu(self) -> str:
-        """The GPU that the torch backend computes on; empty where it takes the processor."""
-        return self.torch.gpu if self.torch is not None and self.has_driver else ""
+    def gpus_of_backends(self) -> dict[str, str]:
+        """The GPU that a backend computes on, by the backend's name; the others take the processor."""
+        told = {"torch": self.torch.gpu if self.torch else "", "ort": self.ort.gpu if self.ort else ""}
+        return {name: gpu for name, gpu in told.items() if gpu and self.has_driver}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +94,15 @@ def read_machine(path: Path) -> Machine:
 def verdict(machine: Machine) -> Verdict:
     """By the same rules as `choose_backend` and the backends themselves."""
     try:
-        backend, reason = preferred_backend(machine.backends, machine.torch_gpu)
+        backend, reason = preferred_backend(machine.backends, machine.gpus_of_backends)
     except BackendUnavailable as error:
         return Verdict(backend="", precision=None, device="", reason=str(error))
-    if backend == "torch" and machine.torch is not None and machine.torch_gpu:
-        device, gains = machine.torch_gpu, machine.torch.capability >= (8, 0)
+    gpu = machine.gpus_of_backends.get(backend, "")
+    if backend == "torch" and machine.torch is not None and gpu:
+        device, gains = gpu, machine.torch.capability >= (8, 0)
         why = "it has instructions for it" if gains else "bf16 would be emulated by it"
     elif backend == "ort":
-        device, gains, why = machine.cpu.name, False, "this backend has no other precision"
+        device, gains, why = gpu or machine.cpu.name, False, "this backend has no other precision"
     else:
         device, gains = machine.cpu.name, machine.cpu.gains_from_bf16
         why = "it is faster so than in float32" if gains else "it would not gain from bf16"

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ssa_fast import backends, hardware
+from ssa_fast.backends.probe import OrtFacts
 from ssa_fast.errors import BackendUnavailable, BundleError, ConfigError
 from ssa_fast.model.bundle import read_bundle
 
@@ -90,6 +91,22 @@ def test_auto_takes_torch_where_it_computes_on_a_gpu(monkeypatch: pytest.MonkeyP
     assert backends.choose_backend()[0] == "torch"
     assert "it computes on NVIDIA GeForce GTX 1650" in backends.choose_backend()[1]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # a CPU-only torch beside a driver
+    assert backends.choose_backend()[0] == "openvino"
+
+
+def test_auto_takes_ort_where_it_alone_computes_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = OrtFacts(gpu="NVIDIA GeForce GTX 1650")
+    monkeypatch.setattr(backends, "available_backends", lambda: ("openvino", "torch", "ort"))
+    monkeypatch.setattr(backends, "probe_onnxruntime", lambda: facts)
+    monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    name, why = backends.choose_backend()
+    assert name == "ort"
+    assert "it computes on NVIDIA GeForce GTX 1650" in why
+    facts = OrtFacts(cuda_session="CPUExecutionProvider")
+    assert backends.choose_backend()[0] == "openvino"
+    monkeypatch.setattr(hardware, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(backends, "probe_onnxruntime", lambda: pytest.fail("asked without a driver"))
     assert backends.choose_backend()[0] == "openvino"
 
 

@@ -79,6 +79,16 @@ def test_what_a_recorded_machine_will_use(name: str, backend: str, precision: st
     assert (said.backend, said.precision, said.device) == (backend, precision, device)
 
 
+def test_where_only_onnxruntime_computes_on_the_gpu_it_is_taken_before_faster_backends_of_processors() -> None:
+    machine = recorded("a100")
+    assert machine.ort is not None
+    ort = dataclasses.replace(machine.ort, gpu="NVIDIA A100-SXM4-80GB")
+    said = verdict(dataclasses.replace(machine, torch=None, backends=("openvino", "ort"), ort=ort))
+    assert (said.backend, said.precision, said.device) == ("ort", "float32", "NVIDIA A100-SXM4-80GB")
+    assert "computes on NVIDIA A100" in said.reason
+    assert verdict(dataclasses.replace(machine, ort=ort)).backend == "torch"
+
+
 def test_without_an_engine_the_verdict_says_what_to_install() -> None:
     said = verdict(dataclasses.replace(recorded("epyc"), backends=()))
     assert (said.backend, said.precision) == ("", None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ssa_fast.backends.probe import CUDA_PROVIDER
 from ssa_fast.doctor.finding import Finding, version_numbers
 from ssa_fast.doctor.machine import Machine
 from ssa_fast.doctor.traps import TRAPS, find_traps
@@ -214,6 +215,17 @@ def test_a_gpu_beside_tensorrt_is_used_by_engines_and_a_bundle_needs_one_built(p
     old = fires("unused_gpu", dataclasses.replace(machine, nvidia=dataclasses.replace(machine.nvidia, driver="550.54")))
     assert old is not None
     assert old.fix.startswith("update the driver to 580; build an engine")
+
+
+def test_a_gpu_that_only_onnxruntime_computes_on_is_used() -> None:
+    machine = changed("a100", torch=None, backends=("ort",))
+    assert fires("unused_gpu", machine) is not None
+    listed = {"providers": (CUDA_PROVIDER, "CPUExecutionProvider"), "cuda_session": CUDA_PROVIDER}
+    assert machine.ort is not None
+    nameless = dataclasses.replace(machine, ort=dataclasses.replace(machine.ort, **listed))  # cuda-python is missing
+    assert fires("unused_gpu", nameless) is not None
+    used = dataclasses.replace(machine, ort=dataclasses.replace(machine.ort, **listed, gpu="NVIDIA A100-SXM4-80GB"))
+    assert fires("unused_gpu", used) is None
 
 
 def test_tensorrt_10_or_no_onnxruntime_beside_it_is_no_trap() -> None:
