@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["open_whole", "os_errors_of", "remove_partials", "sha256", "write_json", "write_whole"]
+__all__ = ["open_whole", "os_errors_of", "read_table", "remove_partials", "sha256", "write_json", "write_whole"]
+
+_log = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -60,6 +63,18 @@ def remove_partials(folder: Path, of: str = "", least_age_s: float = 0.0) -> Non
         with suppress(FileNotFoundError):  # whole by now
             if time.time() - partial.stat().st_mtime >= least_age_s:
                 partial.unlink()
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that a program can make again; an empty one where there is none, or it is damaged."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        _log.warning("%s: cannot be read (%s): it is made anew", path, error)
+        return {}
+    return entries if isinstance(entries, dict) else {}
 
 
 def write_json(path: Path, value: Any) -> None:

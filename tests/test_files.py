@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_fast.files import open_whole, remove_partials, sha256, write_json, write_whole
+from ssa_fast.files import open_whole, read_table, remove_partials, sha256, write_json, write_whole
 
 
 def _disk_full(*_: object) -> NoReturn:
@@ -159,3 +159,10 @@ def test_partials_are_removed_from_an_age_on(tmp_path: Path) -> None:
     remove_partials(tmp_path)
     assert set(tmp_path.iterdir()) == {whole}
     remove_partials(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("content", "table"), [(None, {}), ("{", {}), ("[1]", {}), ('{"a": 1}', {"a": 1})])
+def test_a_table_that_is_absent_or_damaged_is_empty(content: str | None, table: dict[str, int], tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "cache.json").write_text(content)
+    assert read_table(tmp_path / "cache.json") == table

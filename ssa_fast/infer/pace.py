@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
-from ssa_fast.files import write_json
+from ssa_fast.files import read_table, write_json
 
 __all__ = ["keep_pace", "known_pace"]
 
@@ -16,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 def known_pace(folder: Path, key: str) -> float | None:
     """GFLOP a second kept under `key`, which names bundle and device; None where nothing was kept."""
-    value = _entries(folder / _FILE).get(key)
+    value = read_table(folder / _FILE).get(key)
     return value if isinstance(value, float) and value > 0 else None
 
 
@@ -24,17 +23,6 @@ def keep_pace(folder: Path, key: str, pace: float) -> None:
     """Keep it for the next run. A cache that cannot be written costs an estimate, so it is logged and no error."""
     path = folder / _FILE
     try:
-        write_json(path, {**_entries(path), key: pace})
+        write_json(path, {**read_table(path), key: pace})
     except OSError as error:
         _log.warning("%s: cannot be written (%s): the next plan will have no expected seconds", path, error.strerror)
-
-
-def _entries(path: Path) -> dict[str, object]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        _log.warning("%s: cannot be read (%s): it is made anew", path, error)
-        return {}
-    return entries if isinstance(entries, dict) else {}
