@@ -114,14 +114,14 @@ class OrtBackend:
 def open_bundle(bundle: Bundle, precision: Choice) -> OrtBackend:
     """The backend for a bundle, in the arithmetic of its graph; what that leaves open is float32.
 
-    On the first CUDA GPU where ONNX Runtime was built for CUDA and a driver is there, else on the CPU.
+    On the first CUDA GPU where ONNX Runtime was built for CUDA and a driver is there, else, and in int8, on the CPU.
 
     Raises BundleError if ONNX Runtime cannot load it, ArithmeticUnavailable if it computes in what the GPU does not do
     well, BackendUnavailable if the session did not get the GPU that it was to run on.
     """
     assert precision in ("auto", *PRECISIONS), precision  # open_backend has checked
     listed = onnxruntime.get_available_providers()
-    if not ort_cuda.is_cuda_asked_for(listed, has_driver=hardware.has_nvidia_driver()):
+    if not ort_cuda.is_cuda_asked_for(listed, bundle.arithmetic, has_driver=hardware.has_nvidia_driver()):
         return OrtBackend(bundle)
     cuda = ort_cuda.load_cuda()
     gpu = cuda.gpu()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ssa_fast.errors import ArithmeticUnavailable, BackendUnavailable
 from ssa_fast.hardware import has_emulated_tensor_cores
-from ssa_fast.model.bundle import Bundle
+from ssa_fast.model.bundle import Arithmetic, Bundle
 
 __all__ = [
     "CPU_PROVIDER",
@@ -56,25 +56,21 @@ _VOXEL_OPERATORS = frozenset(
 )
 
 
-def is_cuda_asked_for(listed: Iterable[str], *, has_driver: bool) -> bool:
+def is_cuda_asked_for(listed: Iterable[str], arithmetic: Arithmetic, *, has_driver: bool) -> bool:
     """Whether a session is to run on a GPU: ONNX Runtime was built for CUDA, and a driver is there.
 
-    It lists CUDA wherever it was built for it, so without a driver the processor is meant.
+    It lists CUDA wherever it was built for it, so without a driver the processor is meant. So it is for int8, for which
+    ONNX Runtime has convolutions on processors alone.
     """
-    return has_driver and CUDA_PROVIDER in listed
+    return has_driver and CUDA_PROVIDER in listed and arithmetic != "int8"
 
 
 def check_arithmetic(bundle: Bundle, gpu_name: str, capability: tuple[int, int]) -> None:
-    """Raises ArithmeticUnavailable for a bundle that a GPU is not known to compute rightly and fast."""
-    remedy = "take the float32 bundle that it was made from"
-    if bundle.arithmetic == "int8":
-        raise ArithmeticUnavailable(
-            f"{bundle.path}: is quantized to int8, for which ONNX Runtime has no convolutions on a GPU: {remedy}"
-        )
+    """Raises ArithmeticUnavailable for a float16 bundle on a GPU that is not known to compute it rightly and fast."""
     if bundle.arithmetic == "float16" and (capability < (7, 0) or has_emulated_tensor_cores(gpu_name)):
         raise ArithmeticUnavailable(
             f"{bundle.path}: computes in float16, and {gpu_name} has no tensor cores: ONNX Runtime is slow with it "
-            f"there, and may give NaN: {remedy}"
+            f"there, and may give NaN: take the float32 bundle that it was made from"
         )
 
 

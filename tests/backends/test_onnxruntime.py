@@ -37,17 +37,19 @@ def _windows(batch: int = 1) -> FloatArray:
 
 
 @pytest.mark.parametrize(
-    ("listed", "has_driver", "wanted"),
+    ("listed", "arithmetic", "has_driver", "wanted"),
     [
-        ((CUDA_PROVIDER, CPU_PROVIDER), True, True),
-        ((CUDA_PROVIDER, CPU_PROVIDER), False, False),  # it is listed on machines without a GPU, too
-        ((CPU_PROVIDER,), True, False),
+        ((CUDA_PROVIDER, CPU_PROVIDER), "float32", True, True),
+        ((CUDA_PROVIDER, CPU_PROVIDER), "float16", True, True),
+        ((CUDA_PROVIDER, CPU_PROVIDER), "int8", True, False),  # it has no such convolutions there
+        ((CUDA_PROVIDER, CPU_PROVIDER), "float32", False, False),  # it is listed on machines without a GPU, too
+        ((CPU_PROVIDER,), "float32", True, False),
     ],
 )
 def test_a_gpu_is_asked_for_where_the_library_is_built_for_it_and_a_driver_is_there(
-    listed: tuple[str, ...], has_driver: bool, wanted: bool
+    listed: tuple[str, ...], arithmetic: Arithmetic, has_driver: bool, wanted: bool
 ) -> None:
-    assert ort_cuda.is_cuda_asked_for(listed, has_driver=has_driver) is wanted
+    assert ort_cuda.is_cuda_asked_for(listed, arithmetic, has_driver=has_driver) is wanted
 
 
 def test_a_session_on_the_gpu_is_asked_for_in_true_float32_and_says_so(
@@ -123,7 +125,6 @@ def test_without_cuda_python_it_is_said_what_to_install(
 @pytest.mark.parametrize(
     ("arithmetic", "gpu", "capability", "words"),
     [
-        ("int8", "NVIDIA A100-SXM4-80GB", (8, 0), "no convolutions on a GPU"),
         ("float16", "NVIDIA GeForce GTX 1650", (7, 5), "GTX 1650 has no tensor cores"),
         ("float16", "NVIDIA GeForce GTX 1080", (6, 1), "GTX 1080 has no tensor cores"),
         ("float16", "Tesla T4", (7, 5), ""),
