@@ -11,6 +11,7 @@ from types import MappingProxyType, ModuleType
 
 from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Choice, Device, Precision
+from ssa_fast.backends.half_guard import GuardedBackend, circumstances
 from ssa_fast.backends.manifest import read_manifest
 from ssa_fast.backends.probe import probe_onnxruntime
 from ssa_fast.backends.tensorrt_errors import explained, failure_of
@@ -89,8 +90,11 @@ def preferred_backend(available: tuple[str, ...], gpus: Mapping[str, str]) -> tu
     return available[0], f"{reason}; installed: {', '.join(available)}"
 
 
-def open_backend(name: str, bundle: Bundle, precision: Choice = "auto") -> Backend:
+def open_backend(name: str, bundle: Bundle, precision: Choice = "auto", cache: Path | None = None) -> Backend:
     """The bundle, loaded and ready in the backend `name`.
+
+    float16 is tried beside float32 on the first brain of each shape, and refused where it is not right or does not pay:
+    see `GuardedBackend`. What was passed is kept in the folder `cache` for the next run.
 
     Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing,
     BundleError if the engine cannot load the bundle.
@@ -99,6 +103,9 @@ def open_backend(name: str, bundle: Bundle, precision: Choice = "auto") -> Backe
     if precision not in ("auto", *module.PRECISIONS):
         raise ConfigError(f"backend '{name}' computes in {' or '.join(module.PRECISIONS)}, not {precision}")
     backend: Backend = module.open_bundle(bundle, precision)
+    if precision == "float16":
+        full = module.open_bundle(bundle, "float32")
+        backend = GuardedBackend(full, backend, circumstances(backend.device, bundle.sha256), cache)
     _log.info("%s: %s, %d bytes, SHA-256 %s", bundle.path, bundle.spec.name, len(bundle.content), bundle.sha256)
     return backend
 

@@ -38,7 +38,7 @@ Precision: TypeAlias = Literal["float32", "bf16", "float16", "int8"]
 Gives: TypeAlias = Literal["logits", "labels"]
 """What a graph was asked to give."""
 
-Choice: TypeAlias = Literal["auto", "float32", "bf16"]
+Choice: TypeAlias = Literal["auto", "float32", "bf16", "float16"]
 """A precision, or `auto`: bf16 where the device gains from it, else float32."""
 
 
@@ -148,8 +148,10 @@ def check_logit_mean(logit_mean: float) -> None:
 def cpu_precision(choice: Choice) -> Precision:
     """The precision that `choice` stands for on this processor.
 
-    Raises ConfigError for bf16 without instructions for it.
+    Raises ConfigError for bf16 without instructions for it, and for float16.
     """
+    if choice == "float16":
+        raise ConfigError(f"{hardware.cpu().name} is a processor, float16 is for GPUs: take --precision auto")
     if choice == "auto":
         return "bf16" if hardware.cpu().gains_from_bf16 else "float32"
     if choice == "bf16" and not hardware.cpu().has_bf16:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ssa_fast.errors import ConfigError
 
-__all__ = ["cache_folder"]
+__all__ = ["cache_folder", "cache_folder_if_any"]
 
 
 def cache_folder() -> Path:
@@ -25,3 +25,11 @@ def cache_folder() -> Path:
         raise ConfigError(f"no folder for what is measured here ({error}): set XDG_CACHE_HOME or HOME") from error
     below = {"win32": Path("AppData", "Local"), "darwin": Path("Library", "Caches")}.get(sys.platform, Path(".cache"))
     return home / below / "ssa-fast"
+
+
+def cache_folder_if_any() -> Path | None:
+    """`cache_folder`, or None for a user without a home: what would be kept there is then measured each time."""
+    try:
+        return cache_folder()
+    except ConfigError:
+        return None

@@ -16,6 +16,7 @@ import click
 
 from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.backends.manifest import is_engine
+from ssa_fast.cli.cache import cache_folder_if_any
 from ssa_fast.cli.heap import keep_heap_small
 from ssa_fast.cli.options import (
     FOLDER,
@@ -88,10 +89,10 @@ class _Options:
 @click.option("--unproven", is_flag=True, help="Run an engine that was not proven equal to its bundle.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bf16"]),
+    type=click.Choice(["auto", "float32", "bf16", "float16"]),
     default="auto",
     show_default=True,
-    help="Arithmetic; auto: bf16 where the backend has it and this processor gains from it.",
+    help="Arithmetic; auto: bf16 where the backend has it and this device gains from it. float16: see README.",
 )
 @click.option("--max-memory", type=bytes_of, metavar="SIZE", help="Of the device that runs the network, such as 3.4GB.")
 @click.option("--max-ram", type=bytes_of, metavar="SIZE", help="Of this process, such as 1GB.")
@@ -225,7 +226,8 @@ def _take(
 
 def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
     """What runs the network, and what a record says of it and of what was asked for."""
-    opened = open_network(options.bundle, options.backend, options.precision, is_unproven_allowed=options.unproven)
+    cache, unproven = cache_folder_if_any(), options.unproven
+    opened = open_network(options.bundle, options.backend, options.precision, is_unproven_allowed=unproven, cache=cache)
     if opened.reason:
         click.echo(opened.reason, err=options.as_json)
     asked_for = {

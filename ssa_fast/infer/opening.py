@@ -42,8 +42,9 @@ def open_network(
     precision: Choice = "auto",
     *,
     is_unproven_allowed: bool = False,
+    cache: Path | None = None,
 ) -> Opened:
-    """A network ready to run, or an ensemble of several.
+    """A network ready to run, or an ensemble of several. `cache` is a folder for what `open_backend` keeps.
 
     Raises what `read_bundle`, `open_backend`, `open_engine` and `Ensemble` raise; ConfigError for an engine of another
     backend or precision than is asked for, and where a bundle is named twice or none is.
@@ -54,7 +55,7 @@ def open_network(
     with ExitStack() as unfinished:  # one that cannot be opened closes those before it
         opened = []
         for path in paths:
-            opened.append(_open_one(path, backend, precision, is_unproven_allowed=is_unproven_allowed))
+            opened.append(_open_one(path, backend, precision, cache, is_unproven_allowed=is_unproven_allowed))
             unfinished.enter_context(closing(opened[-1].backend))
         first = opened[0]
         if len(opened) == 1:
@@ -67,7 +68,9 @@ def open_network(
         return together
 
 
-def _open_one(bundle: str | Path, backend: str, precision: Choice, *, is_unproven_allowed: bool) -> Opened:
+def _open_one(
+    bundle: str | Path, backend: str, precision: Choice, cache: Path | None, *, is_unproven_allowed: bool
+) -> Opened:
     path = Path(bundle)
     if is_engine(path):
         manifest = read_manifest(path)
@@ -79,10 +82,10 @@ def _open_one(bundle: str | Path, backend: str, precision: Choice, *, is_unprove
         return Opened(backend=open_engine(path, is_unproven_allowed=is_unproven_allowed), facts=facts)
     loaded = read_bundle(bundle_path(str(bundle)))
     if backend != "auto":
-        return Opened(backend=open_backend(backend, loaded, precision), facts={"bundle_sha256": loaded.sha256})
+        return Opened(backend=open_backend(backend, loaded, precision, cache), facts={"bundle_sha256": loaded.sha256})
     chosen, reason = choose_backend()
     return Opened(
-        backend=open_backend(chosen, loaded, precision),
+        backend=open_backend(chosen, loaded, precision, cache),
         facts={"bundle_sha256": loaded.sha256, "backend_chosen": f"{chosen}: {reason}"},
         reason=f"backend {chosen}: {reason}",
     )

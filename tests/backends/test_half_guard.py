@@ -1,0 +1,263 @@
+"""When float16 may be used on a GPU, by backends that are none: their answers and times are set by the test."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssa_fast import backends, hardware, measure
+from ssa_fast.backends import half_guard, open_backend
+from ssa_fast.backends.base import Choice, Device, Footprint
+from ssa_fast.backends.half_guard import GuardedBackend, Trial, circumstances
+from ssa_fast.errors import ArithmeticUnavailable, ConfigError, NumericsError
+from ssa_fast.hardware import Gpu, Gpus
+from ssa_fast.model.bundle import Bundle, read_bundle
+from ssa_fast.volume.geometry import FloatArray, LabelArray
+from tests.infer.fakes import BrightnessBackend
+
+GOOD = Trial(is_finite=True, label_agreement=1.0, speed=1.5)
+
+
+class Paced(BrightnessBackend):
+    """Takes a time that is set, by a clock that stands still otherwise; `spoil` is what it does to its logits."""
+
+    def __init__(self, clock: list[float], precision: str, seconds: float) -> None:
+        super().__init__()
+        self.device = Device(engine="torch 2.10.0", name="NVIDIA GeForce GTX 1650", precision=precision)  # type: ignore[arg-type]
+        is_full = precision == "float32"
+        self.footprint = Footprint(held_bytes=200 if is_full else 300, share=1.5 if is_full else 1.0, is_host=False)
+        self.clock, self.seconds, self.runs, self.is_closed = clock, seconds, 0, False
+        self.spoil: Callable[[FloatArray], FloatArray] = lambda logits: logits
+
+    def logits(self, windows: FloatArray) -> FloatArray:
+        self.runs += 1
+        self.clock[0] += self.seconds
+        return self.spoil(super().logits(windows))
+
+    def labels(self, windows: FloatArray) -> LabelArray:
+        return super().labels(windows)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def pair(clock: list[float]) -> tuple[Paced, Paced]:
+    return Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0)
+
+
+def _brain(*shape: int, seed: int = 0) -> FloatArray:
+    """A batch whose outer half is no brain."""
+    windows: FloatArray = np.zeros((1, 4, *(shape or (16, 16, 32))), dtype=np.float32)
+    windows[..., 16:] = np.random.default_rng(seed).standard_normal(windows[..., 16:].shape, dtype=np.float32)
+    return windows
+
+
+def _with_another_label(share_of_brain: float) -> Callable[[FloatArray], FloatArray]:
+    def spoil(logits: FloatArray) -> FloatArray:
+        flat = logits[..., 16:].reshape(4, -1).copy()
+        count = round(share_of_brain * flat.shape[1])
+        flat[1, :count] = 9
+        logits[..., 16:] = flat.reshape(logits[..., 16:].shape)
+        return logits
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("trial", "words"),
+    [
+        (GOOD, ()),
+        (Trial(is_finite=True, label_agreement=0.999, speed=1.1), ()),
+        (Trial(is_finite=False, label_agreement=1.0, speed=2.0), ("its logits are not finite",)),
+        (
+            Trial(is_finite=True, label_agreement=0.9989, speed=1.09),
+            (
+                "equal labels on 99.890% of the brain, wanted 99.9%",
+                "1.09 times as fast as float32, wanted 1.1",
+            ),
+        ),
+        (
+            Trial(is_finite=True, label_agreement=float("nan"), speed=2.0),
+            ("equal labels on nan% of the brain, wanted 99.9%",),
+        ),
+    ],
+)
+def test_float16_must_be_finite_equal_and_a_tenth_faster(trial: Trial, words: tuple[str, ...]) -> None:
+    assert trial.shortcomings == words
+
+
+def test_float16_that_is_right_and_pays_is_used_and_tried_once_a_shape(pair: tuple[Paced, Paced]) -> None:
+    full, half = pair
+    guarded = GuardedBackend(full, half, "here")
+    np.testing.assert_array_equal(guarded.labels(_brain()), BrightnessBackend().labels(_brain()))
+    assert full.runs > 0
+    seen = full.runs
+    guarded.labels(_brain(seed=1))
+    guarded.logits(_brain(seed=2))
+    assert full.runs == seen
+    guarded.labels(_brain(16, 32, 32))
+    assert full.runs == 2 * seen
+    guarded.close()
+    assert (full.is_closed, half.is_closed) == (True, True)
+
+
+def test_float16_that_is_too_slow_is_refused_with_what_was_seen(clock: list[float]) -> None:
+    guarded = GuardedBackend(Paced(clock, "float32", 1.0), Paced(clock, "float16", 4.0), "here")
+    wanted = r"float16 on NVIDIA GeForce GTX 1650 .*: 0\.25 times as fast as float32, wanted 1\.1: take --precision fl"
+    for run in (guarded.labels, guarded.logits):
+        with pytest.raises(ArithmeticUnavailable, match=wanted) as caught:
+            run(_brain())
+        assert "\n" not in str(caught.value)
+
+
+def test_labels_are_counted_over_the_brain_alone(pair: tuple[Paced, Paced]) -> None:
+    full, half = pair
+    half.spoil = _with_another_label(0.0005)
+    GuardedBackend(full, half, "here").labels(_brain())
+    half.spoil = _with_another_label(0.0015)  # 0.08 % of all voxels
+    with pytest.raises(ArithmeticUnavailable, match=r"equal labels on 99\.8\d+% of the brain"):
+        GuardedBackend(full, half, "here").labels(_brain())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_logit_that_is_not_finite_is_enough(value: float, pair: tuple[Paced, Paced]) -> None:
+    full, half = pair
+
+    def spoil(logits: FloatArray) -> FloatArray:
+        logits[0, 0, 3, 3, 3] = value
+        return logits
+
+    half.spoil = spoil
+    with pytest.raises(ArithmeticUnavailable, match="not finite"):
+        GuardedBackend(full, half, "here").labels(_brain())
+
+
+def test_a_float32_network_that_gives_nan_is_no_verdict_on_float16(pair: tuple[Paced, Paced]) -> None:
+    full, half = pair
+    full.spoil = lambda logits: logits * np.float32(np.nan)
+    with pytest.raises(NumericsError):
+        GuardedBackend(full, half, "here").labels(_brain())
+
+
+def test_where_there_is_no_brain_nothing_is_tried(pair: tuple[Paced, Paced]) -> None:
+    full, half = pair
+    guarded = GuardedBackend(full, half, "here")
+    guarded.labels(np.zeros_like(_brain()))
+    assert full.runs == 0
+    guarded.labels(_brain())
+    assert full.runs > 0
+
+
+def test_what_was_passed_is_kept_for_the_same_circumstances_and_shape(
+    clock: list[float], pair: tuple[Paced, Paced], tmp_path: Path
+) -> None:
+    GuardedBackend(*pair, "driver 580", tmp_path).labels(_brain())
+    GuardedBackend(*pair, "driver 580", tmp_path).labels(_brain(16, 32, 32))  # beside the first
+    for where, shape, is_tried in (
+        ("driver 580", (16, 16, 32), False),
+        ("driver 580", (16, 32, 32), False),
+        ("driver 581", (16, 16, 32), True),
+        ("driver 580", (32, 16, 32), True),
+    ):
+        full, half = Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0)
+        GuardedBackend(full, half, where, tmp_path).labels(_brain(*shape))
+        assert (full.runs > 0) is is_tried, (where, shape)
+
+
+def test_a_refusal_is_not_kept(clock: list[float], tmp_path: Path) -> None:
+    slow = GuardedBackend(Paced(clock, "float32", 1.0), Paced(clock, "float16", 1.0), "here", tmp_path)
+    with pytest.raises(ArithmeticUnavailable):
+        slow.labels(_brain())
+    GuardedBackend(Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0), "here", tmp_path).labels(_brain())
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [],
+        {"is_finite": True, "label_agreement": 1.0},
+        {"is_finite": True, "label_agreement": 1.0, "speed": "fast"},
+        {"is_finite": True, "label_agreement": 1.0, "speed": float("nan")},
+    ],
+)
+def test_a_damaged_record_is_tried_anew(entry: object, pair: tuple[Paced, Paced], tmp_path: Path) -> None:
+    (tmp_path / "float16.json").write_text(json.dumps({"here, 1 x 4 x 16 x 16 x 32": entry}))
+    GuardedBackend(*pair, "here", tmp_path).labels(_brain())
+    assert pair[0].runs > 0
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_no_error(
+    pair: tuple[Paced, Paced], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    GuardedBackend(*pair, "here", tmp_path / "file").labels(_brain())
+    assert "tries float16 again" in caplog.text
+
+
+def test_the_plan_counts_the_trial_in_float32(pair: tuple[Paced, Paced]) -> None:
+    assert GuardedBackend(*pair, "here").footprint == Footprint(held_bytes=300, share=1.5, is_host=False)
+
+
+def test_circumstances_name_gpu_driver_engine_and_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(name="NVIDIA GeForce GTX 1650", capability=(7, 5), memory_bytes=2**32, free_bytes=2**32)
+    monkeypatch.setattr(hardware, "find_gpus", lambda: Gpus(gpus=(gpu,), driver="580.95.05"))
+    device = Device(engine="torch 2.10.0", name="NVIDIA GeForce GTX 1650", precision="float16")
+    assert circumstances(device, "abc") == "NVIDIA GeForce GTX 1650, driver 580.95.05, torch 2.10.0, abc"
+
+
+def test_float16_is_never_opened_without_its_guard(
+    clock: list[float], tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_bundle(bundle: Bundle, precision: Choice) -> Paced:
+        return Paced(clock, precision, {"float32": 1.5, "float16": 1.0}[precision])
+
+    module = types.SimpleNamespace(PRECISIONS=("float32", "float16"), open_bundle=open_bundle)
+    monkeypatch.setattr(backends, "_module", lambda name: module)
+    bundle = read_bundle(tiny_bundle_path)
+    opened = open_backend("torch", bundle, "float16", tmp_path)
+    assert isinstance(opened, GuardedBackend)
+    assert opened.device.precision == "float16"
+    opened.labels(_brain())
+    [key] = json.loads((tmp_path / half_guard._FILE).read_text())
+    assert bundle.sha256 in key
+    assert isinstance(open_backend("torch", bundle, "float32"), Paced)
+
+
+def test_float16_on_a_processor_is_refused(tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="is a processor, float16 is for GPUs: take --precision auto"):
+        open_backend("torch", read_bundle(tiny_bundle_path), "float16")
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_that_passes_gives_the_labels_of_float32() -> None:
+    from ssa_fast.doctor.self_test import brain_trial
+    from ssa_fast.export.parity import LIMITS, answers_of, compare
+    from ssa_fast.pretrained import shipped_bundle
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    lite, proof = read_bundle(shipped_bundle("lite")), brain_trial()
+    full, guarded = open_backend("torch", lite, "float32"), open_backend("torch", lite, "float16")
+    with closing(full), closing(guarded):
+        try:
+            guarded.labels(proof.windows)
+        except ArithmeticUnavailable as error:
+            pytest.skip(str(error))
+        parity = compare("float32", answers_of(full, [proof]), guarded, LIMITS["float16"])
+    assert parity.has_passed, parity.shortcomings
