@@ -25,7 +25,7 @@ from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding
 from ssa_fast.volume.nifti import Volume, read_labels
 from ssa_fast.volume.slices import radiological, tumor_slice
 
-__all__ = ["draw_overlay", "overlay_figure"]
+__all__ = ["Overlay", "draw_overlay", "draw_panel", "overlay_figure", "read_overlay"]
 
 _MODALITY_TITLES = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
 _LABEL_TITLES = {NCR: "necrotic core", ED: "oedema", ET: "enhancing tumour"}
@@ -50,7 +50,7 @@ _WIDTH, _LEFT, _GAP, _HEADER, _FOOTER = 13.0, 0.45, 0.06, 1.3, 0.5  # inches
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Overlay:
+class Overlay:
     """One axial slice as rows and columns of the screen, with what is said about the whole volume."""
 
     name: str
@@ -76,6 +76,14 @@ def overlay_figure(files: CaseFiles, prediction: Path) -> Figure:
     """The four modalities of a case: bare, under the reference where there is one, and under a prediction.
 
     Radiological convention: the patient's right on the left, anterior up. Dice and volumes are of the whole volume.
+    Raises CaseError like `read_overlay`.
+    """
+    return _draw(read_overlay(files, prediction))
+
+
+def read_overlay(files: CaseFiles, prediction: Path) -> Overlay:
+    """The slice of a case that is shown, with what is labelled there.
+
     Raises CaseError if the case or the prediction cannot be read, or they are on different grids.
     """
     case = read_case(files)
@@ -85,10 +93,10 @@ def overlay_figure(files: CaseFiles, prediction: Path) -> Figure:
         reference = None if files.reference is None else read_labels(files.reference)
         if reference is not None:
             same_grid(reference, case.grid)
-    return _draw(_overlay(case, reference, predicted))
+    return _overlay(case, reference, predicted)
 
 
-def _overlay(case: Case, reference: Volume | None, predicted: Volume) -> _Overlay:
+def _overlay(case: Case, reference: Volume | None, predicted: Volume) -> Overlay:
     arrays = [to_ras(volume.array, volume.affine) for volume in case.volumes]
     brain = arrays[0] != 0
     for array in arrays[1:]:
@@ -109,7 +117,7 @@ def _overlay(case: Case, reference: Volume | None, predicted: Volume) -> _Overla
     def on_screen(plane: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
         return radiological(np.pad(plane, _MARGIN)[x, y])
 
-    return _Overlay(
+    return Overlay(
         name=case.name,
         place=f"axial slice {z + 1} of {brain.shape[2]}, counted from below: {why}",
         images=tuple(on_screen(_windowed(array, z)) for array in arrays),
@@ -148,7 +156,7 @@ def _table(name: str, reference: Volume | None, predicted: Volume) -> str:
     return "\n".join(f"{head:13}" + "".join(f"{cell:>8}" for cell in cells) for head, cells in lines.items())
 
 
-def _draw(overlay: _Overlay) -> Figure:
+def _draw(overlay: Overlay) -> Figure:
     rows: dict[str, LabelArray | None] = {"images": None, **overlay.labels}
     height, width = overlay.images[0].shape
     panel_width = (_WIDTH - _LEFT - len(MODALITIES) * _GAP) / len(MODALITIES)
@@ -165,18 +173,19 @@ def _draw(overlay: _Overlay) -> Figure:
             left = _LEFT + column * (panel_width + _GAP)
             axes = figure.add_axes((left / _WIDTH, bottom / page, panel_width / _WIDTH, panel_height / page))
             axes.set_label(f"{title} {modality}")
-            _draw_panel(axes, image, labels)
+            draw_panel(axes, image, labels, overlay.labels.get("reference") if title == "prediction" else None)
             if row == 0:
                 axes.set_title(f"{_MODALITY_TITLES[modality]}  ({modality})", fontsize=12, pad=5, **_TEXT)
-            if title == "prediction" and "reference" in overlay.labels:  # below the prediction's own lines
-                _outline(axes, overlay.labels["reference"] > 0, _REFERENCE_LINE, _INK, zorder=1)
     _draw_scale(figure.axes[0], width)
     _write_words(figure, overlay)
     _draw_legend(figure, has_reference="reference" in overlay.labels)
     return figure
 
 
-def _draw_panel(axes: Axes, image: FloatArray, labels: LabelArray | None) -> None:
+def draw_panel(
+    axes: Axes, image: FloatArray, labels: LabelArray | None = None, reference: LabelArray | None = None
+) -> None:
+    """One slice (rows, columns) as the screen has it, under `labels`, with a dotted line around all of `reference`."""
     axes.set_axis_off()
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
     axes.autoscale(False)
@@ -193,6 +202,8 @@ def _draw_panel(axes: Axes, image: FloatArray, labels: LabelArray | None) -> Non
     axes.imshow(fill, interpolation="nearest")
     for label, line in _LINES.items():
         _outline(axes, labels == label, line, LABEL_COLORS[label])
+    if reference is not None:  # below the prediction's own lines
+        _outline(axes, reference > 0, _REFERENCE_LINE, _INK, zorder=1)
 
 
 def _outline(axes: Axes, mask: BoolArray, line: _Line, color: str, *, zorder: int = 2) -> None:
@@ -213,7 +224,7 @@ def _draw_scale(axes: Axes, width: int) -> None:
     axes.text(4, bottom - 2, f"{length} mm", fontsize=9, va="bottom", **_TEXT)
 
 
-def _write_words(figure: Figure, overlay: _Overlay) -> None:
+def _write_words(figure: Figure, overlay: Overlay) -> None:
     page = figure.get_figheight()
     left, right = _LEFT / _WIDTH, 1 - 0.2 / _WIDTH
     size = min(18, 18 * _NAME_LETTERS / len(overlay.name))  # a longer name would run into the table
