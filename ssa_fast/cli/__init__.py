@@ -27,6 +27,7 @@ _VERBS = {
     "parity": "Hold a bundle or an engine against its float32 bundle again.",
     "phantom": "Write artificial cases with an exact reference.",
     "prepare": "Check cases; crop and normalize them for training.",
+    "report": "Figures, tables and scores on one page.",
     "roofline": "The least time a network can take on a device.",
     "train": "Train a network on cases with references.",
     "verify": "Check a prepared folder or a folder of patches.",

@@ -1,0 +1,59 @@
+"""`ssa-fast report`: figures, tables and machine-readable scores of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ssa_fast.cli.options import FOLDER, PATH
+from ssa_fast.errors import CohortError, ConfigError
+from ssa_fast.evaluate.outside import read_ranges
+from ssa_fast.evaluate.predictions_report import Wanted, report_predictions
+from ssa_fast.metrics.profiles import PROFILES
+from ssa_fast.model.bundle import read_bundle
+from ssa_fast.pretrained import bundle_path
+from ssa_fast.volume.case import find_cases
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Figures, tables and scores on one page.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("cases", nargs=-1, type=PATH)
+@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Where the report goes.")
+@click.option("--bundle", help="The network that made the predictions: a shipped bundle's name, or an .onnx file.")
+@click.option("--training", type=PATH, metavar="JSON", help="What 'describe' wrote of the cases it was trained on.")
+@click.option(
+    "--metrics",
+    type=click.Choice(["full", "overlap"]),
+    default="full",
+    show_default=True,
+    help="full: distances of surfaces too (extra 'evaluate'); overlap: voxels and volumes alone.",
+)
+def command(
+    folder: Path, cases: tuple[Path, ...], out: Path, bundle: str | None, training: Path | None, metrics: str
+) -> None:
+    """Report on FOLDER, predictions with their CASES: report.html and report.md, scores.json, scores.csv, figures.
+
+    Figures are PNG and SVG (extra 'report'). Numbers come from the files alone. --bundle names the network, so that the
+    report can say what it was trained on; with --training it says which cases are unlike the training cases. Research
+    use only. A case that cannot be scored or drawn is named; the exit code is then 2.
+    """
+    if not cases:
+        raise ConfigError(f"{folder}: a report on predictions needs the CASES that they are of: name them, too")
+    wanted = Wanted(
+        out=out,
+        profile=PROFILES[metrics],
+        bundle=None if bundle is None else read_bundle(bundle_path(bundle)),
+        training=None if training is None else read_ranges(training),
+    )
+    found = find_cases(cases)
+    findings = report_predictions(folder, found, wanted)
+    click.echo(f"wrote {out / 'report.html'}, report.md, scores.json, scores.csv and figures")
+    troubles = {**findings.unread, **findings.evaluation.failures}
+    for reason in troubles.values():
+        click.echo(reason, err=True)
+    if troubles:
+        names = ", ".join(sorted(troubles))
+        raise CohortError(f"{len(troubles)} of {len(found)} cases could not be reported in full: {names} (see above)")

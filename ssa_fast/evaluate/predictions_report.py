@@ -1,0 +1,134 @@
+"""A report on a folder of predictions, made and written: scores, figures, and the pages that hold them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ssa_fast
+from ssa_fast.errors import BackendUnavailable, SsaFastError
+from ssa_fast.evaluate.document import Section, to_html, to_markdown
+from ssa_fast.evaluate.outside import TrainingRanges
+from ssa_fast.evaluate.provenance import provenance
+from ssa_fast.evaluate.report import to_csv
+from ssa_fast.evaluate.run_report import Findings, findings_json, sections
+from ssa_fast.evaluate.scores import CaseScores, Evaluation, score_cases
+from ssa_fast.files import write_json, write_whole
+from ssa_fast.metrics.profiles import PROFILES, Profile
+from ssa_fast.model.bundle import Bundle
+from ssa_fast.prepare.describe import describe_case
+from ssa_fast.volume.case import CaseFiles
+
+if TYPE_CHECKING:
+    from ssa_fast.evaluate.figures import Overlay
+
+__all__ = ["Wanted", "check_drawing", "report_predictions", "write_pages"]
+
+_PAGES = "pages"  # folder beside the report where a case's own page may lie
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of a report on predictions, beside the files."""
+
+    out: Path
+    profile: Profile = PROFILES["full"]
+    bundle: Bundle | None = None  # that made the predictions
+    training: TrainingRanges | None = None  # of the cases that it was trained on
+
+
+def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wanted) -> Findings:
+    """The findings on predictions of `cases`; report.html, report.md, scores.json, scores.csv and figures are written.
+
+    Cases that cannot be scored, or whose images cannot be read, stand in the findings: the caller must say so.
+    Raises what `score_cases` and `provenance` raise, BackendUnavailable without matplotlib.
+    """
+    check_drawing()  # before minutes of scoring
+    source = provenance(predictions, [files.name for files in cases], wanted.bundle)
+    evaluation = score_cases(predictions, cases, wanted.profile)
+    files_of = {files.name: files for files in cases}
+    unread: dict[str, str] = {}
+    outside = _outside(evaluation, files_of, wanted.training, unread)
+    slices = _slices(evaluation, files_of, unread)
+    findings = Findings(
+        evaluation=evaluation,
+        source=source,
+        outside=outside,
+        outside_rule="" if wanted.training is None else wanted.training.rule,
+        unread=unread,
+    )
+    write_json(wanted.out / "scores.json", findings_json(findings, ssa_fast.__version__))
+    write_whole(wanted.out / "scores.csv", to_csv(evaluation).encode())
+    pages = {case.name: f"{_PAGES}/{case.name}.html" for case in evaluation.cases}
+    there = {name: page for name, page in pages.items() if (wanted.out / page).is_file()}
+    title = f"Segmentations of {len(cases)} cases"
+    write_pages(wanted.out, title, sections(findings, _draw(findings, slices, wanted.out), there))
+    return findings
+
+
+def write_pages(out: Path, title: str, parts: Sequence[Section]) -> None:
+    """Write report.md and report.html, each whole or not at all."""
+    write_whole(out / "report.md", to_markdown(title, parts).encode())
+    write_whole(out / "report.html", to_html(title, parts).encode())
+
+
+def check_drawing() -> None:
+    """Raise BackendUnavailable if matplotlib is not there."""
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError as error:
+        raise BackendUnavailable(f"a report needs 'matplotlib': pip install 'ssa-fast[report]' ({error})") from error
+
+
+def _outside(
+    evaluation: Evaluation, files_of: Mapping[str, CaseFiles], ranges: TrainingRanges | None, unread: dict[str, str]
+) -> dict[str, list[str]] | None:
+    """Case -> what of it is unlike the training cases; None where these are not known."""
+    if ranges is None:
+        return None
+    found = {}
+    for case in evaluation.cases:
+        described = describe_case(files_of[case.name])
+        if isinstance(described, list):
+            unread[case.name] = f"case {case.name}: {described[0].file} {described[0].seen}"
+        else:
+            found[case.name] = ranges.outside(described[0], _predicted_ml(case))
+    return found
+
+
+def _predicted_ml(case: CaseScores) -> float:
+    """Of whole tumour, which both profiles measure."""
+    return case.value("predicted_ml", "WT")
+
+
+def _slices(evaluation: Evaluation, files_of: Mapping[str, CaseFiles], unread: dict[str, str]) -> dict[str, Overlay]:
+    """Overlays of the worst and of the best case."""
+    from ssa_fast.evaluate.figures import read_overlay
+    from ssa_fast.evaluate.nine_panels import ranked
+
+    slices = {}
+    order = ranked(evaluation)
+    for case in [*order[:1], *order[1:][-1:]]:
+        try:
+            slices[case.name] = read_overlay(files_of[case.name], case.prediction)
+        except SsaFastError as error:
+            unread[case.name] = str(error)
+    return slices
+
+
+def _draw(findings: Findings, slices: Mapping[str, Overlay], out: Path) -> list[tuple[str, str]]:
+    """The figures written; their titles, and their files beside the report."""
+    from ssa_fast.evaluate.chart import save_figure
+    from ssa_fast.evaluate.dashboard import dashboard
+    from ssa_fast.evaluate.nine_panels import nine_panels
+
+    evaluation = findings.evaluation
+    figures = (
+        ("Performance", "02_performance_dashboard", dashboard(evaluation, findings.source)),
+        ("Evaluation in nine panels", "04_evaluation", nine_panels(evaluation, slices)),
+    )
+    folder = out / "figures"
+    return [(title, f"figures/{save_figure(figure, folder, name)[0].name}") for title, name, figure in figures]

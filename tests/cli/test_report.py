@@ -1,0 +1,78 @@
+"""`ssa-fast report` on tiny cases, to the files that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ssa-fast[report]'")
+
+from ssa_fast.cli.report import command
+from ssa_fast.errors import CohortError, ConfigError
+from ssa_fast.evaluate.provenance import RESEARCH_ONLY
+from ssa_fast.evaluate.run_report import SCHEMA, SCHEMA_VERSION
+from tests.cases import tumor_labels, write_case, write_nifti
+
+ONE, TWO = "BraTS-SSA-70001-000", "BraTS-SSA-70002-000"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """`cases` and `predictions`: the first as the reference, the second moved by a voxel."""
+    for shift, name in enumerate((ONE, TWO)):
+        write_case(tmp_path / "cases", name)
+        write_nifti(tmp_path / "predictions" / f"{name}.nii.gz", np.roll(tumor_labels(), shift, axis=0))
+    return tmp_path
+
+
+def _run(folder: Path, *options: str) -> Result:
+    arguments = [str(folder / "predictions"), str(folder / "cases"), "--out", str(folder / "out"), *options]
+    return CliRunner().invoke(command, arguments)
+
+
+def test_a_report_holds_the_scores_in_every_form_and_every_figure_twice(folder: Path) -> None:
+    (folder / "out" / "pages").mkdir(parents=True)
+    (folder / "out" / "pages" / f"{TWO}.html").write_text("a page of this case")
+    done = _run(folder, "--metrics", "overlap")
+    assert done.exception is None, done.output
+    out = folder / "out"
+    scores = json.loads((out / "scores.json").read_text())
+    assert (scores["schema"], scores["schema_version"]) == (SCHEMA, SCHEMA_VERSION)
+    assert scores["cases"][ONE]["scores"]["WT"]["dice"] == 1
+    dice = scores["cases"][TWO]["scores"]["WT"]["dice"]
+    assert dice == pytest.approx(6 / 7)  # moved by one voxel of seven
+    rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
+    assert [row["dice"] for row in rows if (row["case"], row["target"]) == (TWO, "WT")] == [str(dice)]
+    for page in ("report.md", "report.html"):
+        text = (out / page).read_text()
+        assert RESEARCH_ONLY in text
+        assert "Not looked into: no description of the training cases was given" in text
+        assert f"{(1 + dice) / 2:.3f}" in text  # the mean
+        assert f"pages/{TWO}.html" in text
+        assert f"pages/{ONE}.html" not in text  # there is none
+    for name in ("02_performance_dashboard", "04_evaluation"):
+        for kind in ("png", "svg"):
+            assert (out / "figures" / f"{name}.{kind}").stat().st_size > 10_000
+        assert f"figures/{name}.png" in (out / "report.html").read_text()
+
+
+def test_a_case_without_a_prediction_and_one_without_images_are_named_and_the_rest_is_done(folder: Path) -> None:
+    (folder / "predictions" / f"{ONE}.nii.gz").unlink()
+    (folder / "cases" / TWO / f"{TWO}-t1c.nii.gz").write_bytes(b"")  # scores need no images, slices do
+    done = _run(folder, "--metrics", "overlap")
+    assert isinstance(done.exception, CohortError)
+    assert str(done.exception).startswith(f"2 of 2 cases could not be reported in full: {ONE}, {TWO}")
+    text = (folder / "out" / "report.md").read_text()
+    assert "not scored: 1" in text
+    assert json.loads((folder / "out" / "scores.json").read_text())["images_not_read"].keys() == {TWO}
+
+
+def test_the_cases_of_predictions_must_be_named(folder: Path) -> None:
+    done = CliRunner().invoke(command, [str(folder / "predictions")])
+    assert isinstance(done.exception, ConfigError)
+    assert "name them, too" in str(done.exception)
