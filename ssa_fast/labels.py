@@ -10,8 +10,10 @@ __all__ = [
     "LABELS",
     "LABEL_COLORS",
     "LABEL_NAMES",
+    "LABEL_TITLES",
     "MAP_WORDS",
     "MODALITIES",
+    "MODALITY_TITLES",
     "MODALITY_WORDS",
     "NCR",
     "REGIONS",
@@ -21,11 +23,17 @@ __all__ = [
 MODALITIES = ("t1n", "t1c", "t2w", "t2f")
 """Channel order of every network: T1 native, T1 with contrast agent, T2, T2-FLAIR."""
 
+MODALITY_TITLES: Mapping[str, str] = MappingProxyType(
+    {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
+)
+"""What a picture or a page calls them."""
+
 BACKGROUND, NCR, ED, ET = 0, 1, 2, 3
 """Label values of BraTS 2023 and later. Up to 2021 enhancing tumour was 4."""
 
 LABELS = (NCR, ED, ET)
 LABEL_NAMES: Mapping[int, str] = MappingProxyType({NCR: "NCR", ED: "ED", ET: "ET"})
+LABEL_TITLES: Mapping[int, str] = MappingProxyType({NCR: "necrotic core", ED: "oedema", ET: "enhancing tumour"})
 
 LABEL_COLORS: Mapping[int, str] = MappingProxyType({NCR: "#D55E00", ED: "#56B4E9", ET: "#F0E442"})
 """Of every picture: Okabe and Ito's, as far apart in grey as their set allows (luminance 0.24, 0.42, 0.76)."""

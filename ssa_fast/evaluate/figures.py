@@ -19,7 +19,17 @@ from matplotlib.patches import Patch
 
 from ssa_fast.evaluate.scores import score_volumes, voxel_ml
 from ssa_fast.files import write_whole
-from ssa_fast.labels import ED, ET, LABEL_COLORS, LABEL_NAMES, MODALITIES, NCR, REGIONS
+from ssa_fast.labels import (
+    ED,
+    ET,
+    LABEL_COLORS,
+    LABEL_NAMES,
+    LABEL_TITLES,
+    MODALITIES,
+    MODALITY_TITLES,
+    NCR,
+    REGIONS,
+)
 from ssa_fast.volume.case import Case, CaseFiles, errors_of_case, read_case, same_grid
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding_box, to_ras
 from ssa_fast.volume.nifti import Volume, read_labels
@@ -27,8 +37,6 @@ from ssa_fast.volume.slices import radiological, tumor_slice
 
 __all__ = ["Overlay", "draw_overlay", "draw_panel", "overlay_figure", "read_overlay"]
 
-_MODALITY_TITLES = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
-_LABEL_TITLES = {NCR: "necrotic core", ED: "oedema", ET: "enhancing tumour"}
 _Dashes: TypeAlias = tuple[float, tuple[float, ...]]  # as matplotlib takes them
 _Line: TypeAlias = tuple[float, _Dashes]  # width in points, dashes
 _SOLID: _Dashes = (0, ())
@@ -175,7 +183,7 @@ def _draw(overlay: Overlay) -> Figure:
             axes.set_label(f"{title} {modality}")
             draw_panel(axes, image, labels, overlay.labels.get("reference") if title == "prediction" else None)
             if row == 0:
-                axes.set_title(f"{_MODALITY_TITLES[modality]}  ({modality})", fontsize=12, pad=5, **_TEXT)
+                axes.set_title(f"{MODALITY_TITLES[modality]}  ({modality})", fontsize=12, pad=5, **_TEXT)
     _draw_scale(figure.axes[0], width)
     _write_words(figure, overlay)
     _draw_legend(figure, has_reference="reference" in overlay.labels)
@@ -241,7 +249,7 @@ def _draw_legend(figure: Figure, *, has_reference: bool) -> None:
     for label, name in LABEL_NAMES.items():
         width, dashes = _LINES[label]
         patch = Patch(facecolor=to_rgba(LABEL_COLORS[label], 0.45), edgecolor=LABEL_COLORS[label], lw=width, ls=dashes)
-        patch.set_label(f"{name}  {_LABEL_TITLES[label]}")
+        patch.set_label(f"{name}  {LABEL_TITLES[label]}")
         handles.append(patch)
     if has_reference:
         width, dashes = _REFERENCE_LINE
