@@ -24,6 +24,7 @@ _VERBS = {
     "evaluate": "Score segmentations against references; draw them.",
     "export": "Turn a checkpoint or bundle into a bundle or an engine.",
     "infer": "Segment cases.",
+    "page": "Write pages to look at segmentations in a browser.",
     "parity": "Hold a bundle or an engine against its float32 bundle again.",
     "phantom": "Write artificial cases with an exact reference.",
     "prepare": "Check cases; crop and normalize them for training.",

@@ -24,6 +24,7 @@ __all__ = [
     "CaseScores",
     "Evaluation",
     "find_predictions",
+    "prediction_of",
     "score_case",
     "score_cases",
     "score_volumes",
@@ -97,6 +98,20 @@ def find_predictions(folder: Path) -> dict[str, tuple[Path, ...]]:
     return found
 
 
+def prediction_of(name: str, found: Mapping[str, tuple[Path, ...]], folder: Path) -> Path:
+    """The one label map of a case, of those that `find_predictions` found in `folder`.
+
+    Raises CaseError if there is none or more than one.
+    """
+    paths = found.get(name, ())
+    if not paths:
+        raise CaseError(f"case {name}: no prediction in {folder}: segment the case, into {name}.nii.gz")
+    if len(paths) > 1:
+        names = " and ".join(str(path.relative_to(folder)) for path in paths)
+        raise CaseError(f"case {name}: {len(paths)} predictions ({names}) in {folder}: keep one")
+    return paths[0]
+
+
 def score_cases(predictions: Path, cases: Sequence[CaseFiles], profile: Profile = OVERLAP) -> Evaluation:
     """Every case scored against its prediction in the folder `predictions`, by the profile's measures.
 
@@ -109,7 +124,7 @@ def score_cases(predictions: Path, cases: Sequence[CaseFiles], profile: Profile 
     failures: dict[str, str] = {}
     for files in cases:
         try:
-            prediction = _one(files.name, found.get(files.name, ()), predictions)
+            prediction = prediction_of(files.name, found, predictions)
             scored.append(score_case(files, prediction, profile))
         except CaseError as error:
             failures[files.name] = str(error)
@@ -152,12 +167,3 @@ def score_volumes(name: str, reference: Volume, prediction: Volume, profile: Pro
 def voxel_ml(volume: Volume) -> float:
     """Millilitres in one voxel: 0.001 for 1 mm."""
     return float(abs(np.linalg.det(volume.affine[:3, :3]))) / 1000
-
-
-def _one(name: str, paths: tuple[Path, ...], folder: Path) -> Path:
-    if not paths:
-        raise CaseError(f"case {name}: no prediction in {folder}: segment the case, into {name}.nii.gz")
-    if len(paths) > 1:
-        names = " and ".join(str(path.relative_to(folder)) for path in paths)
-        raise CaseError(f"case {name}: {len(paths)} predictions ({names}) in {folder}: keep one")
-    return paths[0]
