@@ -31,7 +31,7 @@ from ssa_fast.train.meter import Meter
 from ssa_fast.train.placement import Placement, as_begun, choose_placement
 from ssa_fast.train.prefetch import prefetched
 from ssa_fast.train.progress import NOTICES, Outcome, Progress
-from ssa_fast.train.records import BAD_BATCH, Epoch, peak_bytes, write_bad_batch, write_info
+from ssa_fast.train.records import BAD_BATCH, Epoch, finite_mean, peak_bytes, write_bad_batch, write_info
 from ssa_fast.train.run import Sources, check_run, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
@@ -148,7 +148,7 @@ def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: P
             run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())
     run.scaler.unscale_(run.optimizer)
-    torch.nn.utils.clip_grad_norm_(run.parameters, config.gradient_clip)
+    run.gradient_norms.append(torch.nn.utils.clip_grad_norm_(run.parameters, config.gradient_clip).detach())
     run.scaler.step(run.optimizer)
     run.scaler.update()
     _average(run.averaged, run.network, config.ema_decay, run.step)
@@ -277,10 +277,12 @@ class _Watch:
             share_of_peak=pace.share_of_peak if pace else None,
             gpu_utilization=pace.gpu_utilization if pace else None,
             gpu_memory_bytes=pace.gpu_memory_bytes if pace else None,
+            gradient_norm=finite_mean(run.gradient_norms),
             held_out=scores,
         )
         run.epochs.append(to_mapping(epoch))
         run.losses.clear()
+        run.gradient_norms.clear()
         self.reported, self.epoch_since = 0, time.perf_counter()
         if run.plateau is not None:
             loss = epoch.loss if scores is None or scores.loss is None else scores.loss

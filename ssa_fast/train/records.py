@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
     "Epoch",
     "HeldOutScores",
     "draw_history",
+    "finite_mean",
     "peak_bytes",
     "write_bad_batch",
     "write_info",
@@ -70,7 +72,14 @@ class Epoch:
     share_of_peak: float | None = None  # of the machine's measured peak, which the network's arithmetic took
     gpu_utilization: float | None = None  # mean share of the time, where NVML tells
     gpu_memory_bytes: int | None = None  # the most that all programs took on the GPU, where NVML tells
+    gradient_norm: float | None = None  # mean before clipping, over the updates where it was finite; None if nowhere
     held_out: HeldOutScores | None = None
+
+
+def finite_mean(values: Sequence[torch.Tensor]) -> float | None:
+    """The mean of those single values that are finite: in half precision some norms are not, and give no update."""
+    finite = [float(value) for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else None
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -41,6 +41,7 @@ def resume(run: Run) -> None:
     run.step, run.epochs, run.best = facts.step, [dict(epoch) for epoch in facts.epochs], facts.best
     device = next(run.network.parameters()).device
     run.losses = [torch.tensor(loss, device=device) for loss in facts.losses]
+    run.gradient_norms = [torch.tensor(norm, device=device) for norm in facts.gradient_norms]
     if facts.taught_by != run.taught_by:
         raise CheckpointError(f"{run.path}: learned from another teacher, or none: give the same, or another --out")
     run.started_from, run.earlier_cases, run.cases = facts.started_from, facts.earlier_cases, facts.cases
@@ -48,7 +49,8 @@ def resume(run: Run) -> None:
 
 
 def _facts_of(checkpoint: Checkpoint) -> Facts:
-    names = [known.name for known in dataclasses.fields(Facts)]
+    known = dataclasses.fields(Facts)
+    names = [one.name for one in known if one.name in checkpoint.facts or one.default is dataclasses.MISSING]
     missing = [name for name in names if name not in checkpoint.facts]
     advice = f"give another --out, and --from {checkpoint.where} to begin with its weights"
     if missing:

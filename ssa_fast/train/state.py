@@ -41,6 +41,7 @@ class Run:
     plateau: ReduceLROnPlateau | None  # the schedule, where it is one that looks at scores
     step: int = 0  # updates made
     losses: list[Tensor] = field(default_factory=list)  # of this epoch's updates
+    gradient_norms: list[Tensor] = field(default_factory=list)  # of the same updates, before clipping
     epochs: list[dict[str, Any]] = field(default_factory=list)  # a line of training_stats.json each
     best: float = -1.0  # highest mean Dice of the regions of held-out cases at an epoch's end
     teacher: UNet | None = None  # that the network learns from, beside the labels
@@ -109,6 +110,7 @@ class Run:
             config=config,
             step=self.step,
             losses=tuple(torch.stack(self.losses).tolist()) if self.losses else (),
+            gradient_norms=tuple(torch.stack(self.gradient_norms).tolist()) if self.gradient_norms else (),
             epochs=tuple(self.epochs),
             best=self.best,
             plateau=self.plateau.state_dict() if self.plateau else {},
@@ -167,6 +169,7 @@ class Facts:
     earlier_cases: tuple[str, ...]
     cases: tuple[str, ...]
     held_out: tuple[str, ...]
+    gradient_norms: tuple[float, ...] = ()  # earlier checkpoints have none
 
     def __post_init__(self) -> None:
         if self.step < 0:

@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.placement import choose_placement
-from ssa_fast.train.records import HISTORY, INFO, STATS, Epoch, HeldOutScores, draw_history, write_info, write_stats
+from ssa_fast.train.records import (
+    HISTORY,
+    INFO,
+    STATS,
+    Epoch,
+    HeldOutScores,
+    draw_history,
+    finite_mean,
+    write_info,
+    write_stats,
+)
 
 
 def _epochs(count: int, *, is_scored: bool = True) -> list[dict[str, Any]]:
@@ -97,3 +108,9 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(BackendUnavailable, match=r"pip install 'ssa-fast\[report\]'"):
         draw_history(tmp_path, _epochs(1))
+
+
+def test_the_mean_norm_leaves_out_what_half_precision_made_infinite() -> None:
+    norms = [torch.tensor(value) for value in (1.0, float("inf"), 3.0, float("nan"))]
+    assert finite_mean(norms) == 2
+    assert finite_mean(norms[1:2]) is None
