@@ -1,4 +1,4 @@
-"""`ssa-fast report`: figures, tables and machine-readable scores of predictions."""
+"""`ssa-fast report`: figures, tables and machine-readable scores of predictions, or of a training run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.evaluate.outside import read_ranges
 from ssa_fast.evaluate.predictions_report import Wanted, report_predictions
+from ssa_fast.evaluate.training_report import report_training
+from ssa_fast.evaluate.training_run import is_training_run
 from ssa_fast.metrics.profiles import PROFILES
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.pretrained import bundle_path
@@ -34,12 +36,19 @@ __all__ = ["command"]
 def command(
     folder: Path, cases: tuple[Path, ...], out: Path, bundle: str | None, training: Path | None, metrics: str
 ) -> None:
-    """Report on FOLDER, predictions with their CASES: report.html and report.md, scores.json, scores.csv, figures.
+    """Report on FOLDER: predictions with their CASES, or a training run's folder, which needs none.
 
+    Of predictions it writes report.html, report.md, scores.json, scores.csv and figures; of a run report and figures.
     Figures are PNG and SVG (extra 'report'). Numbers come from the files alone. --bundle names the network, so that the
     report can say what it was trained on; with --training it says which cases are unlike the training cases. Research
     use only. A case that cannot be scored or drawn is named; the exit code is then 2.
     """
+    if is_training_run(folder):
+        if cases or bundle is not None or training is not None:
+            raise ConfigError(f"{folder}: is a training run, which its report needs no cases, --bundle, --training for")
+        report_training(folder, out)
+        click.echo(f"wrote {out / 'report.html'}, report.md and figures")
+        return
     if not cases:
         raise ConfigError(f"{folder}: a report on predictions needs the CASES that they are of: name them, too")
     wanted = Wanted(

@@ -17,6 +17,7 @@ from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.evaluate.provenance import RESEARCH_ONLY
 from ssa_fast.evaluate.run_report import SCHEMA, SCHEMA_VERSION
 from tests.cases import tumor_labels, write_case, write_nifti
+from tests.evaluate.test_training_run import epochs, write_run
 
 ONE, TWO = "BraTS-SSA-70001-000", "BraTS-SSA-70002-000"
 
@@ -76,3 +77,16 @@ def test_the_cases_of_predictions_must_be_named(folder: Path) -> None:
     done = CliRunner().invoke(command, [str(folder / "predictions")])
     assert isinstance(done.exception, ConfigError)
     assert "name them, too" in str(done.exception)
+
+
+def test_a_training_run_is_reported_by_its_folder_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", epochs())
+    done = CliRunner().invoke(command, [str(run), "--out", str(tmp_path / "out")])
+    assert done.exception is None, done.output
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| 2 | 200 | 0.3333 | 1.00e-02 | 0.800 |" in text
+    assert RESEARCH_ONLY in text
+    for name in ("01_training_curves", "03_training_dynamics"):
+        assert (tmp_path / "out" / "figures" / f"{name}.svg").stat().st_size > 10_000
+    again = CliRunner().invoke(command, [str(run), str(run), "--out", str(tmp_path / "out")])
+    assert isinstance(again.exception, ConfigError)
