@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ssa_fast.evaluate.comparison import paired_json, paired_text, summaries_jso
 from ssa_fast.evaluate.report import to_csv, to_json, to_text
 from ssa_fast.evaluate.scores import Evaluation, score_cases
 from ssa_fast.evaluate.statistics import compare, grouped, summarize
-from ssa_fast.evaluate.strata import strata
+from ssa_fast.evaluate.strata import VOLUME, strata
 from ssa_fast.files import write_json, write_whole
 from ssa_fast.metrics.profiles import OVERLAP, PROFILES
 from ssa_fast.volume.case import CaseFiles, find_cases
@@ -40,6 +41,11 @@ class _Options:
         for option, needed in (("table", "by"), ("scatter", "against")):
             if getattr(self, option) is not None and getattr(self, needed) is None:
                 raise ConfigError(f"--{option} is used with --{needed} only: give that too, or leave it out")
+        if self.by not in (None, VOLUME) and self.table is None:
+            raise ConfigError(f"--by {self.by} needs --table FILE with such a column; only '{VOLUME}' needs none")
+        for option in ("figures", "scatter"):
+            if getattr(self, option) is not None and find_spec("matplotlib") is None:
+                raise BackendUnavailable(f"--{option} needs 'matplotlib': pip install 'ssa-fast[report]'")
 
 
 @click.command(short_help="Score segmentations against references; draw them.")
@@ -118,12 +124,8 @@ def _compare(
     for reason in other.failures.values():
         click.echo(f"not compared: {reason}", err=True)
     if scatter is not None:
-        try:
-            from ssa_fast.evaluate.scatter import draw_scatter
-        except ImportError as error:
-            raise BackendUnavailable(
-                f"--scatter needs 'matplotlib': pip install 'ssa-fast[report]' ({error})"
-            ) from error
+        from ssa_fast.evaluate.scatter import draw_scatter
+
         names = (folders[0].name, folders[1].name)
         click.echo(f"drew {draw_scatter(evaluation, other, names, scatter)}")
     return {"predictions": folders[1].name, "differences": paired_json(compared)}
@@ -131,10 +133,8 @@ def _compare(
 
 def _draw(cases: list[CaseFiles], predictions: dict[str, Path], folder: Path) -> list[str]:
     """Draw each case into the folder; the names of those that could not be drawn, each said with its reason."""
-    try:
-        from ssa_fast.evaluate.figures import draw_overlay
-    except ImportError as error:
-        raise BackendUnavailable(f"--figures needs 'matplotlib': pip install 'ssa-fast[report]' ({error})") from error
+    from ssa_fast.evaluate.figures import draw_overlay
+
     failed = []
     for files in cases:
         try:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ssa_fast.errors import ConfigError
 from ssa_fast.infer.quality import Quality
 from ssa_fast.volume.postprocess import POSTPROCESSING
 
@@ -42,5 +43,11 @@ def quality_options(command: Function) -> Function:
 
 
 def quality_of(given: dict[str, Any]) -> Quality:
-    """What was asked for; its options are taken out of `given`."""
-    return Quality(**{field.name: given.pop(field.name) for field in fields(Quality)})
+    """What was asked for; its options are taken out of `given`.
+
+    Raises ConfigError for a kind of maps where none are asked for.
+    """
+    quality = Quality(**{field.name: given.pop(field.name) for field in fields(Quality)})
+    if quality.map_type != Quality.map_type and not quality.has_maps:
+        raise ConfigError("--map-type says how maps are stored: ask for --probabilities or --uncertainty too")
+    return quality

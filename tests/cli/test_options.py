@@ -9,7 +9,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from ssa_fast.cli.options import WindowCommand, window_of
+from ssa_fast.cli.options import WindowCommand, bytes_of, window_of
+from ssa_fast.cli.quality import quality_of
+from ssa_fast.errors import ConfigError
 
 
 @click.command(cls=WindowCommand)
@@ -57,3 +59,20 @@ def test_another_text_is_refused_in_one_line(arguments: tuple[str, ...], seen: s
     done = _run(*arguments)
     assert done.exit_code == 2
     assert f"'{seen}' is no window: wanted one edge in voxels, such as 96, or three, X Y Z" in done.output
+
+
+@pytest.mark.parametrize(("size", "wanted"), [("3.4GB", 3_400_000_000), ("1 MiB", 2**20), ("2000000", 2_000_000)])
+def test_a_size_is_a_number_and_a_unit(size: str, wanted: int) -> None:
+    assert bytes_of(size) == wanted
+
+
+@pytest.mark.parametrize("size", ["1", "750", "3.4 B"])
+def test_a_few_bytes_are_a_unit_forgotten(size: str) -> None:
+    with pytest.raises(click.BadParameter, match="means bytes: wanted a unit, such as 3.4GB"):
+        bytes_of(size)
+
+
+def test_a_kind_of_maps_needs_maps() -> None:
+    given = {"mirror": "", "probabilities": False, "uncertainty": False, "postprocess": None, "map_type": "float32"}
+    with pytest.raises(ConfigError, match="--map-type says how maps are stored: ask for"):
+        quality_of(given)

@@ -30,6 +30,7 @@ from ssa_fast.doctor.self_test import (
 )
 from ssa_fast.errors import BackendError, BackendUnavailable
 from ssa_fast.export.convert import int8_form
+from ssa_fast.export.engine_folder import Place
 from ssa_fast.export.parity import LIMITS, Proof, answers_of
 from ssa_fast.export.profile import read_profile
 from ssa_fast.export.to_openvino import build_openvino
@@ -147,7 +148,7 @@ def _openvino_engine(bundle: Bundle, root: Path) -> tuple[Path, Manifest]:
     profile = dataclasses.replace(read_profile("cpu_avx512"), precisions=("float32",))
     with closing(open_backend("torch", bundle, "float32")) as reference:
         answers = answers_of(reference, [TINY])
-    return build_openvino(bundle, profile, "cpu_avx512", answers, root, command="ssa-fast export tiny")
+    return build_openvino(bundle, profile, "cpu_avx512", answers, Place(root=root), command="ssa-fast export tiny")
 
 
 def _upside_down(logits: FloatArray) -> FloatArray:
