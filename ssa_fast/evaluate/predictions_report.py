@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ssa_fast
-from ssa_fast.errors import BackendUnavailable, SsaFastError
+from ssa_fast.errors import BackendUnavailable, CaseError, SsaFastError
+from ssa_fast.evaluate.anatomy import Anatomy, case_anatomies
 from ssa_fast.evaluate.document import Section, to_html, to_markdown
 from ssa_fast.evaluate.outside import TrainingRanges
 from ssa_fast.evaluate.provenance import provenance
@@ -53,19 +54,23 @@ def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wa
     unread: dict[str, str] = {}
     outside = _outside(evaluation, files_of, wanted.training, unread)
     slices = _slices(evaluation, files_of, unread)
+    anatomies = _anatomies(evaluation, files_of, unread)
     findings = Findings(
         evaluation=evaluation,
         source=source,
         outside=outside,
         outside_rule="" if wanted.training is None else wanted.training.rule,
+        anatomies=anatomies,
         unread=unread,
     )
     write_json(wanted.out / "scores.json", findings_json(findings, ssa_fast.__version__))
     write_whole(wanted.out / "scores.csv", to_csv(evaluation).encode())
+    analyses = _draw_cases(anatomies, wanted.out)
     pages = {case.name: f"{_PAGES}/{case.name}.html" for case in evaluation.cases}
     there = {name: page for name, page in pages.items() if (wanted.out / page).is_file()}
+    links = {**analyses, **{f"{name}, page": page for name, page in there.items()}}
     title = f"Segmentations of {len(cases)} cases"
-    write_pages(wanted.out, title, sections(findings, _draw(findings, slices, wanted.out), there))
+    write_pages(wanted.out, title, sections(findings, _draw(findings, slices, wanted.out), links))
     return findings
 
 
@@ -117,6 +122,31 @@ def _slices(evaluation: Evaluation, files_of: Mapping[str, CaseFiles], unread: d
         except SsaFastError as error:
             unread[case.name] = str(error)
     return slices
+
+
+def _anatomies(
+    evaluation: Evaluation, files_of: Mapping[str, CaseFiles], unread: dict[str, str]
+) -> dict[str, dict[str, Anatomy]]:
+    """Case -> its segmentations in numbers, for all whose images can be read."""
+    found = {}
+    for case in evaluation.cases:
+        try:
+            found[case.name] = case_anatomies(files_of[case.name], case.prediction)
+        except CaseError as error:
+            unread[case.name] = str(error)
+    return found
+
+
+def _draw_cases(anatomies: Mapping[str, Mapping[str, Anatomy]], out: Path) -> dict[str, str]:
+    """A figure a case written; what it shows -> its file beside the report."""
+    from ssa_fast.evaluate.case_figure import case_figure
+    from ssa_fast.evaluate.chart import save_figure
+
+    paths = {}
+    for name, found in anatomies.items():
+        path, _ = save_figure(case_figure(name, found), out / "figures" / "cases", name)
+        paths[f"{name}, slice by slice and in space"] = f"figures/cases/{path.name}"
+    return paths
 
 
 def _draw(findings: Findings, slices: Mapping[str, Overlay], out: Path) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ssa_fast.evaluate.anatomy import Anatomy
 from ssa_fast.evaluate.comparison import summaries_json
 from ssa_fast.evaluate.document import Section
 from ssa_fast.evaluate.provenance import RESEARCH_ONLY, Provenance
@@ -29,6 +30,9 @@ class Findings:
     source: Provenance
     outside: Mapping[str, Sequence[str]] | None = None  # case -> what is unlike the training cases; None: not looked
     outside_rule: str = ""
+    anatomies: Mapping[str, Mapping[str, Anatomy]] = field(
+        default_factory=dict
+    )  # case -> which segmentation -> numbers
     unread: Mapping[str, str] = field(default_factory=dict)  # case -> why its images could not be read, one line
 
     @property
@@ -48,8 +52,18 @@ def findings_json(findings: Findings, version: str) -> dict[str, Any]:
         "provenance": asdict(findings.source),
         "cases_seen_in_training": findings.seen,
         "outside_training": None if findings.outside is None else {k: list(v) for k, v in findings.outside.items()},
+        "anatomy": {
+            name: {which: _plain(one) for which, one in found.items()} for name, found in findings.anatomies.items()
+        },
         "images_not_read": dict(findings.unread),
     }
+
+
+def _plain(one: Anatomy) -> dict[str, Any]:
+    shapes = {
+        target: None if shape is None else {**asdict(shape), "side": shape.side} for target, shape in one.shapes.items()
+    }
+    return {"shapes": shapes, "areas_mm2": {label: areas.tolist() for label, areas in one.areas_mm2.items()}}
 
 
 def sections(findings: Findings, pictures: Sequence[tuple[str, str]], pages: Mapping[str, str]) -> list[Section]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ssa_fast.errors import BackendUnavailable, ShapeError
 from ssa_fast.volume.geometry import BoolArray, bounding_box
 
-__all__ = ["Distances", "Spacing", "SurfaceDistances", "check_pair", "distances_to", "surface_distances"]
+__all__ = ["Distances", "Spacing", "SurfaceDistances", "check_pair", "distances_to", "surface_distances", "surface_mm2"]
 
 Spacing: TypeAlias = tuple[float, float, float]  # voxel edges in mm, X Y Z
 Distances: TypeAlias = npt.NDArray[np.float64]
@@ -111,6 +111,13 @@ def surface_distances(reference: BoolArray, predicted: BoolArray, spacing_mm: Sp
     there = _by_distance(distances_to(on_reference, on_predicted, spacing_mm), areas[codes[0][on_reference]])
     back = _by_distance(distances_to(on_predicted, on_reference, spacing_mm), areas[codes[1][on_predicted]])
     return SurfaceDistances(reference_mm=there[0], reference_mm2=there[1], predicted_mm=back[0], predicted_mm2=back[1])
+
+
+def surface_mm2(mask: BoolArray, spacing_mm: Spacing) -> float:
+    """Area of the surface of a (X, Y, Z) voxel set in mm2, by marching cubes; 0 if it is empty. It needs no scipy."""
+    if not mask.any():
+        return 0.0
+    return float(_areas(spacing_mm)[_codes(mask[bounding_box(mask).slices])].sum())
 
 
 def distances_to(places: BoolArray, targets: BoolArray, spacing_mm: Spacing) -> Distances:

@@ -49,6 +49,13 @@ def test_a_report_holds_the_scores_in_every_form_and_every_figure_twice(folder: 
     assert dice == pytest.approx(6 / 7)  # moved by one voxel of seven
     rows = list(csv.DictReader((out / "scores.csv").read_text().splitlines()))
     assert [row["dice"] for row in rows if (row["case"], row["target"]) == (TWO, "WT")] == [str(dice)]
+    anatomy = scores["anatomy"][TWO]
+    assert anatomy["prediction"]["shapes"]["WT"]["volume_ml"] == pytest.approx(7**3 / 1000)
+    moved = (
+        anatomy["prediction"]["shapes"]["WT"]["centroid_mm"][0] - anatomy["reference"]["shapes"]["WT"]["centroid_mm"][0]
+    )
+    assert moved == pytest.approx(1)  # mm, to the right
+    assert (out / "figures" / "cases" / f"{TWO}.svg").stat().st_size > 10_000
     for page in ("report.md", "report.html"):
         text = (out / page).read_text()
         assert RESEARCH_ONLY in text

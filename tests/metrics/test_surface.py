@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 pytest.importorskip("scipy", reason="needs scipy: pip install 'ssa-fast[evaluate]'")
 
 from ssa_fast.errors import BackendUnavailable, ShapeError
-from ssa_fast.metrics.surface import SurfaceDistances, distances_to, surface_distances
+from ssa_fast.metrics.surface import SurfaceDistances, distances_to, surface_distances, surface_mm2
 from tests.metrics.deepmind import deepmind
 
 Mask = npt.NDArray[np.bool_]
@@ -155,3 +155,11 @@ def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)
     with pytest.raises(BackendUnavailable, match=re.escape("pip install 'ssa-fast[evaluate]'")):
         surface_distances(CUBE, SHIFTED, ISOTROPIC)
+
+
+def test_the_area_of_a_set_is_that_of_its_surface_elements() -> None:
+    mask = np.random.default_rng(0).random((6, 7, 8)) < 0.4
+    spacing = (1.0, 2.0, 3.0)
+    elements = surface_distances(mask, mask, spacing).reference_mm2
+    assert surface_mm2(mask, spacing) == pytest.approx(elements.sum())
+    assert surface_mm2(np.zeros((2, 2, 2), dtype=np.bool_), spacing) == 0
