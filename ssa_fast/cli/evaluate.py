@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 import ssa_fast
+from ssa_fast.backends import BACKENDS
 from ssa_fast.cli.options import FOLDER, PATH
+from ssa_fast.cli.stress import run_stress
 from ssa_fast.errors import BackendUnavailable, CohortError, ConfigError, SsaFastError
 from ssa_fast.evaluate.comparison import paired_json, paired_text, summaries_json, summaries_text
 from ssa_fast.evaluate.report import to_csv, to_json, to_text
@@ -36,6 +38,10 @@ class _Options:
     table: Path | None
     against: Path | None
     scatter: Path | None
+    stress: Path | None
+    severities: tuple[int, ...]
+    bundle: str
+    backend: str
 
     def __post_init__(self) -> None:
         for option, needed in (("table", "by"), ("scatter", "against")):
@@ -65,13 +71,24 @@ class _Options:
 @click.option("--table", type=PATH, metavar="CSV", help="A line a case, with a column 'case' (or the first).")
 @click.option("--against", type=FOLDER, metavar="DIR", help="Compare with other predictions of the same cases.")
 @click.option("--scatter", type=PATH, metavar="PNG", help="Draw those of --against across, PREDICTIONS up.")
+@click.option("--stress", type=FOLDER, metavar="DIR", help="Also make the cases worse, segment and score them again.")
+@click.option(
+    *("--severity", "severities"),
+    type=click.IntRange(1, 4),
+    multiple=True,
+    default=(2, 4),
+    show_default=True,
+    help="Of --stress, one or more: a case takes 10 segmentations, or 5 more for each beyond the first.",
+)
+@click.option("--bundle", default="lite", show_default=True, help="The network of --stress.")
+@click.option("--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", help="What runs it.")
 def command(predictions: Path, cases: tuple[Path, ...], **given: Any) -> None:
     """Score the label maps in PREDICTIONS against the references of CASES.
 
     Dice, precision and recall of labels NCR, ED, ET and of regions WT, TC (ET is both), per case, mean and median, or
     what --metrics names; the rules stand below the tables. Empty against empty is 1, empty against something 0. Means
-    have the 95 % interval of a bootstrap over cases. A case that cannot be scored or drawn is named and passed by; the
-    exit code is then 2.
+    have the 95 % interval of a bootstrap over cases. --stress shows how Dice falls as images get worse. A case that
+    cannot be scored or drawn is named and passed by; the exit code is then 2.
     """
     options = _Options(**given)
     profile = PROFILES[options.profile]
@@ -91,6 +108,10 @@ def command(predictions: Path, cases: tuple[Path, ...], **given: Any) -> None:
     if options.figures is not None:
         scored = {case.name: case.prediction for case in evaluation.cases}
         troubles["drawn"] = _draw([files for files in found if files.name in scored], scored, options.figures)
+    if options.stress is not None:
+        names = {case.name for case in evaluation.cases}
+        network = (options.bundle, options.backend)
+        run_stress([files for files in found if files.name in names], options.stress, network, options.severities)
     sums = [
         f"{len(names)} of {len(found)} cases could not be {verb}: {', '.join(names)}"
         for verb, names in troubles.items()

@@ -119,3 +119,14 @@ def test_an_option_that_would_not_be_used_is_refused(folder: Path, option: str, 
     done = _run(folder, option, str(folder / "x"))
     assert isinstance(done.exception, ConfigError)
     assert f"{option} is used with {needed} only" in str(done.exception)
+
+
+def test_stress_leaves_a_sheet_in_every_form(folder: Path, tiny_bundle_path: Path) -> None:
+    out = folder / "stress"
+    done = _run(folder, "--stress", str(out), "--severity", "1", "--bundle", str(tiny_bundle_path), "--backend", "ort")
+    assert done.exception is None, done.output
+    strains = json.loads((out / "stress.json").read_text())["strains"]
+    assert {strain["case"] for strain in strains} == {ONE, TWO, THREE}
+    assert len((out / "stress.csv").read_text().splitlines()) == 1 + 3 * len(strains)
+    assert (out / "stress.png").stat().st_size > 10_000
+    assert "Mean Dice over 3 cases" in done.stdout
