@@ -192,7 +192,7 @@ def _surfaces(scene: Scene) -> list[dict[str, Any]]:
             own = (labels == label).astype(np.uint8)
             add(of, f"{LABEL_NAMES[label]} {LABEL_TITLES[label]}", (LABEL_COLORS[label], 1.0), own)
         add(of, "WT whole tumour", (LABEL_COLORS[ED], 0.35), labels)
-    add("brain", "brain", ("#B0B0B0", 0.15), scene.images.max(axis=3), step=2)
+    add("brain", "brain", ("#E0E0E0", 0.25), scene.images.max(axis=3), step=2)
     return surfaces
 
 

@@ -29,7 +29,6 @@ NOTICE = (
     "A network made this segmentation, and it can be wrong anywhere."
 )
 _MAPS = ("entropy", "disagreement")
-_SCORES = ("dice", "precision", "recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,7 @@ def _scores_html(scores: CaseScores | None, prediction: Volume) -> str:
         rows = [[name, f"{volume:.1f}"] for name, volume in volumes.items()]
         note = "<p>No reference, so there are no scores.</p>"
         return f"<h2>Volumes</h2>{note}{_table_html('Over the whole volume', ['', 'predicted, ml'], rows)}"
-    head = ["", *(MEASURES[measure].heading for measure in _SCORES), "reference, ml", "predicted, ml"]
+    head = ["", *(MEASURES[measure].heading for measure in OVERLAP.measures)]
     rows = []
     for target in OVERLAP.targets:
         cells = [f"{scores.value(name, target):.{MEASURES[name].decimals}f}" for name in OVERLAP.measures]
