@@ -68,7 +68,7 @@ def test_a_size_is_a_number_and_a_unit(size: str, wanted: int) -> None:
 
 @pytest.mark.parametrize("size", ["1", "750", "3.4 B"])
 def test_a_few_bytes_are_a_unit_forgotten(size: str) -> None:
-    with pytest.raises(click.BadParameter, match="means bytes: wanted a unit, such as 3.4GB"):
+    with pytest.raises(click.BadParameter, match=r"means bytes: wanted a unit, such as 3\.4GB"):
         bytes_of(size)
 
 
