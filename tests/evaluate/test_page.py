@@ -185,6 +185,9 @@ def test_a_page_opens_without_errors_and_shows_brain_and_labels(opened: Browser)
     assert picture.std() > 0.1  # not blank
     assert _share_like(picture, "#56B4E9") > 0.01  # oedema
     assert _share_like(picture, "#F0E442") > 0.01  # enhancing tumour
+    words = opened.value("document.getElementById('place').textContent")
+    assert "prediction: NCR necrotic core; reference: NCR necrotic core; difference: nothing" in words
+    assert "uncertainty (entropy): 0.30" in words
     assert opened.troubles == []
 
 
