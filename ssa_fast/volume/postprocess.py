@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -39,6 +40,8 @@ class Postprocessing:
     is_largest_alone: bool = False  # of the parts of the whole tumor (26 neighbors) only the largest stays
     least_part_ml: float = 0.0  # smaller parts go, but for the largest
     fills_holes: bool = False  # what the core encloses (6 neighbors) is NCR, what the whole tumor encloses ED
+    least_core_part_ml: float = 0.0  # smaller parts of the core, but for its largest, are ED
+    least_et_part_ml: float = 0.0  # smaller parts of the enhancing tumor, but for its largest, are NCR
     least_et_ml: float = 0.0  # a case with less enhancing tumor in all has none: it is NCR
 
 
@@ -50,9 +53,13 @@ POSTPROCESSING: Mapping[str, Postprocessing] = MappingProxyType(
         "holes": Postprocessing(fills_holes=True),
         "small-et": Postprocessing(least_et_ml=0.2),
         "clean": Postprocessing(least_part_ml=0.1, fills_holes=True, least_et_ml=0.2),
+        "lesions": Postprocessing(
+            least_part_ml=0.3, least_core_part_ml=0.2, least_et_part_ml=0.1, fills_holes=True, least_et_ml=0.2
+        ),
     }
 )
-"""Profiles by name. `small-et` is the rule of nnU-Net's entries to BraTS (Isensee et al., 2018 and 2020)."""
+"""Profiles by name. `lesions` is for scores by lesion, in which each speck is a false alarm. `small-et` is the rule of
+nnU-Net's entries to BraTS (Isensee et al., 2018 and 2020)."""
 
 
 def named_postprocessing(name: str) -> Postprocessing:
@@ -70,22 +77,27 @@ def postprocess(labels: LabelArray, profile: Postprocessing) -> LabelArray:
     mended: LabelArray = labels.copy()
     part = mended[box]
     if profile.is_largest_alone or profile.least_part_ml:
-        part[~_large_parts(part != BACKGROUND, profile)] = BACKGROUND
+        least_ml = math.inf if profile.is_largest_alone else profile.least_part_ml
+        part[_small_parts(part != BACKGROUND, least_ml)] = BACKGROUND
     if profile.fills_holes:
         part[_holes(part, REGIONS["TC"])] = NCR
         part[_holes(part, REGIONS["WT"])] = ED
+    if profile.least_core_part_ml:
+        part[_small_parts(np.isin(part, REGIONS["TC"]), profile.least_core_part_ml)] = ED
+    if profile.least_et_part_ml:
+        part[_small_parts(part == ET, profile.least_et_part_ml)] = NCR
     if 0 < np.count_nonzero(part == ET) < profile.least_et_ml * _ML:
         part[part == ET] = NCR
     return mended
 
 
-def _large_parts(tumor: BoolArray, profile: Postprocessing) -> BoolArray:
-    found = components(tumor, neighbors=26)
-    stays = found.voxels >= profile.least_part_ml * _ML
-    if profile.is_largest_alone:
-        stays[:] = False
-    stays[np.argmax(found.voxels)] = True
-    return found.mask(stays)
+def _small_parts(region: BoolArray, least_ml: float) -> BoolArray:
+    """Where a region's parts (26 neighbors) lie that are smaller than `least_ml`, but for its largest."""
+    found = components(region, neighbors=26)
+    goes = found.voxels < least_ml * _ML
+    if goes.size:
+        goes[np.argmax(found.voxels)] = False
+    return found.mask(goes)
 
 
 def _holes(labels: LabelArray, region: Sequence[int]) -> BoolArray:

@@ -226,6 +226,14 @@ class TestPostprocess:
         np.testing.assert_array_equal(postprocess(labels, Postprocessing(least_et_ml=0.004)), labels)
         assert (postprocess(labels, POSTPROCESSING["small-et"]) != 3).all()
 
+    def test_small_parts_of_the_core_are_oedema_and_small_ones_of_et_necrosis(self) -> None:
+        labels = _plane("33.2.3", "33.212", "11.2.2", "3..222")
+        core, et = Postprocessing(least_core_part_ml=0.002), Postprocessing(least_et_part_ml=0.002)
+        np.testing.assert_array_equal(postprocess(labels, core), _plane("33.2.3", "33.212", "11.2.2", "3..222"))
+        apart = _plane("33.2..", "33.212", "11.2.2", "...2.3")
+        np.testing.assert_array_equal(postprocess(apart, core), _plane("33.2..", "33.222", "11.2.2", "...2.2"))
+        np.testing.assert_array_equal(postprocess(apart, et), _plane("33.2..", "33.212", "11.2.2", "...2.1"))
+
     @given(
         hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 6)] * 3), elements=st.integers(0, 3)),
         st.sampled_from(sorted(POSTPROCESSING)),
