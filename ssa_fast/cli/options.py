@@ -32,9 +32,6 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 
 
-_FEWEST_BYTES = 1e6  # that somebody means who names no unit
-
-
 def bytes_of(size: str) -> int:
     """Bytes of such as 3.4GB (thousands) or 3.2GiB (1024s).
 
@@ -43,8 +40,6 @@ def bytes_of(size: str) -> int:
     match = _SIZE.fullmatch(size.strip())
     if match is None:
         raise click.BadParameter(f"'{size}' is no size: wanted such as 3.4GB")
-    if float(match[1]) and not match[2] and float(match[1]) < _FEWEST_BYTES:
-        raise click.BadParameter(f"'{size}' means bytes: wanted a unit, such as 3.4GB")
     number, prefix, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
 

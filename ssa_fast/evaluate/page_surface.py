@@ -48,9 +48,8 @@ def surface_of(mask: BoolArray, affine: Affine) -> Surface:
     numbers = np.full(crossed.shape, -1, dtype=np.int32)
     numbers[crossed] = np.arange(len(cells), dtype=np.int32)
     squares = np.concatenate([_squares(padded, numbers, axis) for axis in range(3)])
-    points = _smoothed(
-        cells.astype(np.float64) - 0.5, squares
-    )  # between voxels of `mask`: a voxel's centre is a whole number
+    middles = cells + np.array(box.start) - 0.5  # of the cells: a voxel's own middle is a whole number
+    points = _smoothed(middles, squares)
     if np.linalg.det(affine[:3, :3]) < 0:
         squares = squares[:, ::-1]
     in_mm = points @ affine[:3, :3].T + affine[:3, 3]

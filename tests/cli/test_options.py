@@ -66,12 +66,6 @@ def test_a_size_is_a_number_and_a_unit(size: str, wanted: int) -> None:
     assert bytes_of(size) == wanted
 
 
-@pytest.mark.parametrize("size", ["1", "750", "3.4 B"])
-def test_a_few_bytes_are_a_unit_forgotten(size: str) -> None:
-    with pytest.raises(click.BadParameter, match=r"means bytes: wanted a unit, such as 3\.4GB"):
-        bytes_of(size)
-
-
 def test_a_kind_of_maps_needs_maps() -> None:
     given = {"mirror": "", "probabilities": False, "uncertainty": False, "postprocess": None, "map_type": "float32"}
     with pytest.raises(ConfigError, match="--map-type says how maps are stored: ask for"):
