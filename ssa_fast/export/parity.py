@@ -153,6 +153,7 @@ def _compared(reference: str, answer: Answer, candidate: Backend, limits: Limits
     proof = answer.proof
     logits = candidate.logits(proof.windows)[0]
     error = np.abs(answer.logits - logits)  # before the next call, which may overwrite them
+    labels_of_logits = labels_from_logits(logits) * proof.foreground  # of windows, which are blended
     labels = candidate.labels(proof.windows)[0] * proof.foreground  # as a case is segmented: maybe by another graph
     change: dict[str, float] = {}
     if proof.truth is not None:
@@ -162,7 +163,7 @@ def _compared(reference: str, answer: Answer, candidate: Backend, limits: Limits
         reference=reference,
         candidate=str(candidate.device),
         cases=(proof.name,),
-        label_agreement=float((labels == answer.labels)[proof.foreground].mean()),
+        label_agreement=min(_agreement(answer, labels), _agreement(answer, labels_of_logits)),
         mean_logit_error=float(error.mean()),
         largest_logit_error=float(error.max()),
         dice_between=_dice(answer.labels, labels),
@@ -209,6 +210,10 @@ def open_reference(bundle: Bundle) -> tuple[str, Backend]:
         )
     name = "torch" if "torch" in available_backends() else "ort"
     return f"{bundle.spec.name} in {name} float32", open_backend(name, bundle, "float32")
+
+
+def _agreement(answer: Answer, labels: LabelArray) -> float:
+    return float((labels == answer.labels)[answer.proof.foreground].mean())
 
 
 def _dice(one: LabelArray, other: LabelArray) -> dict[str, float]:
