@@ -180,7 +180,7 @@ class _Noted(logging.Handler):
 @contextmanager
 def _noted(said: list[tuple[str, int, str]], level: int) -> Iterator[None]:
     """What ssa-fast logs is kept in `said`, and nowhere else: a worker's own output is seen by nobody."""
-    handler = _Noted(said)
+    handler, before = _Noted(said), _OURS.level
     _OURS.addHandler(handler)
     _OURS.setLevel(level)
     _OURS.propagate = False
@@ -188,4 +188,5 @@ def _noted(said: list[tuple[str, int, str]], level: int) -> Iterator[None]:
         yield
     finally:
         _OURS.propagate = True
+        _OURS.setLevel(before)
         _OURS.removeHandler(handler)

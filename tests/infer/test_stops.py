@@ -215,5 +215,5 @@ def test_thirty_cases_take_no_more_memory_or_time_than_ten(backend: str, tmp_pat
     given = [sys.executable, "-c", _SOAK, str(tmp_path / "cases"), str(tmp_path / "out"), backend]
     printed = subprocess.run(given, check=True, capture_output=True, text=True, timeout=600).stdout
     held, ended = zip(*json.loads(printed), strict=True)
-    assert max(held[20:]) < max(held[:10]) + 5_000_000  # bytes
+    assert max(held[20:]) < max(held[:10]) + 10_000_000  # bytes: half a megabyte a case would be 10 by the last twenty
     assert ended[29] - ended[19] < 1.5 * (ended[19] - ended[9])  # of the processor
