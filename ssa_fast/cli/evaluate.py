@@ -18,7 +18,7 @@ from ssa_fast.evaluate.comparison import paired_json, paired_text, summaries_jso
 from ssa_fast.evaluate.report import to_csv, to_json, to_text
 from ssa_fast.evaluate.scores import Evaluation, score_cases
 from ssa_fast.evaluate.statistics import compare, grouped, summarize
-from ssa_fast.evaluate.strata import VOLUME, strata
+from ssa_fast.evaluate.strata import check_table, strata
 from ssa_fast.files import write_json, write_whole
 from ssa_fast.metrics.profiles import OVERLAP, PROFILES
 from ssa_fast.volume.case import CaseFiles, find_cases
@@ -47,8 +47,8 @@ class _Options:
         for option, needed in (("table", "by"), ("scatter", "against")):
             if getattr(self, option) is not None and getattr(self, needed) is None:
                 raise ConfigError(f"--{option} is used with --{needed} only: give that too, or leave it out")
-        if self.by not in (None, VOLUME) and self.table is None:
-            raise ConfigError(f"--by {self.by} needs --table FILE with such a column; only '{VOLUME}' needs none")
+        if self.by is not None:
+            check_table(self.by, self.table)
         for option in ("figures", "scatter"):
             if getattr(self, option) is not None and find_spec("matplotlib") is None:
                 raise BackendUnavailable(f"--{option} needs 'matplotlib': pip install 'ssa-fast[report]'")

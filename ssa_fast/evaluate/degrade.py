@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.errors import ConfigError
+from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import Case
 from ssa_fast.volume.geometry import BoolArray, FloatArray, spacing_mm
 from ssa_fast.volume.nifti import Volume
@@ -158,7 +159,7 @@ DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
                 change=None,
                 modality=place,
             )
-            for place, name in enumerate(("t1n", "t1c", "t2w", "t2f"))
+            for place, name in enumerate(MODALITIES)
         },
     }
 )

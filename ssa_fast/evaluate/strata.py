@@ -10,13 +10,19 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.evaluate.scores import Evaluation
 from ssa_fast.evaluate.statistics import terciles
 
-__all__ = ["VOLUME", "strata"]
+__all__ = ["VOLUME", "check_table", "strata"]
 
 VOLUME = "volume"
 """The column that needs no table: millilitres of whole tumour in the reference, in three groups of cases."""
 
 _MOST_GROUPS = 6  # of numbers; of more, thirds are made
 _CASE_COLUMN = "case"
+
+
+def check_table(column: str, table: Path | None) -> None:
+    """Raises ConfigError if there is no table and the column is not `VOLUME`."""
+    if table is None and column != VOLUME:
+        raise ConfigError(f"--by {column} needs --table FILE with such a column; only '{VOLUME}' needs none")
 
 
 def strata(evaluation: Evaluation, column: str, table: Path | None) -> dict[str, str]:
@@ -27,10 +33,9 @@ def strata(evaluation: Evaluation, column: str, table: Path | None) -> dict[str,
     Raises ConfigError if there is no table and the column is not `VOLUME`, if the file cannot be read, has no such
     column, or tells two things of one case.
     """
+    check_table(column, table)
     names = [case.name for case in evaluation.cases]
     if table is None:
-        if column != VOLUME:
-            raise ConfigError(f"--by {column} needs --table FILE with such a column; only 'volume' needs none")
         return terciles({case.name: round(case.tumor_ml, 1) for case in evaluation.cases}, " ml") if names else {}
     known = _column(table, column)
     found = {name: known[name] for name in names if name in known}

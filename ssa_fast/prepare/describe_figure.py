@@ -12,13 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ssa_fast.files import write_whole
-from ssa_fast.labels import LABEL_COLORS, LABEL_NAMES, MODALITIES
+from ssa_fast.labels import LABEL_COLORS, LABEL_NAMES, LABEL_TITLES, MODALITIES, MODALITY_TITLES
 from ssa_fast.prepare.describe import CaseFacts, DataSet
 
 __all__ = ["description_figure", "draw_description"]
 
-_TITLES = {"t1n": "T1", "t1c": "T1 with contrast", "t2w": "T2", "t2f": "T2-FLAIR"}
-_LABEL_TITLES = {"NCR": "necrotic core", "ED": "oedema", "ET": "enhancing tumour"}
 _INK, _QUIET, _LINE, _ALARM, _PAPER = "#222222", "#666666", "#3B6EA8", "#B00020", "#FFFFFF"
 _FONT = "DejaVu Sans"  # matplotlib brings it: one picture on every machine
 _DPI = 110
@@ -79,7 +77,7 @@ def _draw_tumors(axes: Axes, cases: Sequence[CaseFacts]) -> None:
     for label, color in LABEL_COLORS.items():
         name = LABEL_NAMES[label]
         volumes = [(case.label_ml or {}).get(name, 0.0) for case in cases]
-        axes.barh(range(len(cases)), volumes, 0.72, start, color=color, label=f"{name}  {_LABEL_TITLES[name]}")
+        axes.barh(range(len(cases)), volumes, 0.72, start, color=color, label=f"{name}  {LABEL_TITLES[label]}")
         start = [low + volume for low, volume in zip(start, volumes, strict=True)]
     limit = max([*start, 1.0]) * 1.12
     axes.set_xlim(0, limit)
@@ -109,7 +107,7 @@ def _draw_ranges(axes: Axes, cases: Sequence[CaseFacts], modality: str) -> None:
     axes.hlines(range(len(cases)), [own.p1 for own in values], [own.p99 for own in values], color, alpha=0.45, lw=2.5)
     axes.scatter([own.median for own in values], range(len(cases)), s=14, c=color, zorder=3, linewidths=0)
     axes.axvline(0, color=_QUIET, lw=0.6, zorder=0)
-    axes.set_title(f"{_TITLES[modality]} ({modality})", fontsize=9.5, color=_INK, pad=6)
+    axes.set_title(f"{MODALITY_TITLES[modality]} ({modality})", fontsize=9.5, color=_INK, pad=6)
     middles = [own.median for own in values]
     if middles and max(middles) > _UNLIKE * abs(min(middles, key=abs)):
         axes.set_xscale("symlog", linthresh=100, linscale=0.5)  # linear about zero: intensities may be negative
