@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,11 +57,17 @@ def os_errors_of(path: Path) -> Iterator[None]:
 def remove_partials(folder: Path, of: str = "", least_age_s: float = 0.0) -> None:
     """Remove what a `write_whole` that was killed has left of the file `of`, or of any in the folder.
 
-    Where others may be writing to it, `least_age_s` leaves alone what is younger.
+    Where others may be writing to it, `least_age_s` leaves alone what is younger, by the clock that dates the folder's
+    files: that of a file server may be another than this machine's.
     """
-    for partial in folder.glob(f".{glob.escape(of)}*.partial"):
+    partials = list(folder.glob(f".{glob.escape(of)}*.partial"))
+    if not partials:
+        return
+    with tempfile.TemporaryFile(dir=folder) as new:
+        now = os.fstat(new.fileno()).st_mtime
+    for partial in partials:
         with suppress(FileNotFoundError):  # whole by now
-            if time.time() - partial.stat().st_mtime >= least_age_s:
+            if now - partial.stat().st_mtime >= least_age_s:
                 partial.unlink()
 
 

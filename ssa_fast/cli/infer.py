@@ -211,8 +211,9 @@ def _take(
             failed.append(outcome.name)
         elif outcome.is_kept:
             kept += 1
-        else:  # the outcome itself, with its labels, is let go
+        else:
             seconds.append(sum(outcome.seconds.values()))
+        del outcome  # with its labels, before the next one is waited for
     if seconds:
         click.echo(
             f"{len(seconds)} of {count} cases in {out}: median {statistics.median(seconds):.2f} s a case, "
@@ -239,6 +240,7 @@ def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
         "max_memory": options.max_memory,
         "max_ram": options.max_ram,
         "unproven": options.unproven,
+        "resample": options.resample,
         **to_mapping(options.quality),
     }
     facts = {"asked_for": asked_for, "is_forced": options.force, "computed_by": str(opened.backend.device)}

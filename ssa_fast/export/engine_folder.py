@@ -85,7 +85,8 @@ def _there(folder: Path, manifest: Manifest) -> Manifest | None:
         earlier = read_manifest(folder)
         earlier.check_bundle(manifest.bundle_sha256, folder)
         earlier.check_machine(manifest.needs, folder)
-        engine_bytes(folder, earlier)
+        for gives in earlier.gives:
+            engine_bytes(folder, earlier, gives)
     except EngineError as error:
         _log.warning("takes the place of an engine that would be refused: %s", str(error).partition(": build ")[0])
         return None

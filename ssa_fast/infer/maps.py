@@ -84,8 +84,7 @@ class VoteArrays:
 
     def doubts(self, labels: LabelArray) -> Doubt:
         """How far labels (X, Y, Z), made of this answer, are to be trusted."""
-        own = labels * self.foreground
-        inside = self.shares * self.foreground
+        own, inside = labels[self.foreground], self.shares[:, self.foreground]  # (voxels,), (K, voxels)
         expected = {name: soft_dice(inside, own, region) for name, region in REGIONS.items()}
         agreement = {}
         if self.doubt is not None:

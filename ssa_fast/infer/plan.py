@@ -14,7 +14,7 @@ from ssa_fast.model.spec import ModelSpec, gflop
 from ssa_fast.volume.geometry import padded_shape
 from ssa_fast.volume.windows import window_starts
 
-__all__ = ["Plan", "Wish", "plan_case"]
+__all__ = ["Plan", "Wish", "check_window", "plan_case"]
 
 _BYTES_PER_VALUE = 4  # of the volume and its logits on the host, in float32
 _MOST_WINDOWS = 6  # along an axis, before a budget is given up
@@ -82,7 +82,7 @@ def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pac
     take.
     """
     if wish.window is not None:
-        _check_window(wish.window, spec, footprint)
+        check_window(wish.window, spec, footprint)
         windows = [wish.window]
     else:
         windows = list(_windows(padded_shape(box, spec.divisor), spec.divisor, wish.overlap, footprint))
@@ -157,7 +157,8 @@ def _edges(footprint: Footprint) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return footprint.shapes[0], footprint.shapes[-1]
 
 
-def _check_window(window: Shape, spec: ModelSpec, footprint: Footprint) -> None:
+def check_window(window: Shape, spec: ModelSpec, footprint: Footprint) -> None:
+    """Raises ConfigError for a window (X, Y, Z) that the network, or its engine, cannot take."""
     words = " x ".join(map(str, window))
     if any(edge % spec.divisor for edge in window):
         raise ConfigError(f"a window of {words} voxels: network '{spec.name}' takes multiples of {spec.divisor}")

@@ -13,7 +13,7 @@ from ssa_fast.errors import ConfigError, SsaFastError
 from ssa_fast.infer.ensemble import Ensemble, mirrored
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.maps import BoxPlace, Maps, VoteArrays
-from ssa_fast.infer.plan import Plan, Wish, plan_case
+from ssa_fast.infer.plan import Plan, Wish, check_window, plan_case
 from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.segmentation import Prepared, Segmentation
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
@@ -49,7 +49,7 @@ class Segmenter:
         `intake` says how cases are checked and resampled; without it they are taken as they are, in voxels of 1 mm.
         `quality` asks for more than one look, or more than labels.
         Raises ConfigError if the network wants cases read, ordered or prepared in another way than they are here, or
-        if its labels are others, and for a `quality` that cannot be.
+        if its labels are others, and for a `quality` or a window that cannot be.
         """
         _check_spec(backend.spec)
         self._quality = quality or Quality()
@@ -58,6 +58,8 @@ class Segmenter:
         self._postprocessing = named_postprocessing(self._profile)
         self.pace = pace  # follows what is measured
         self._wish = wish or Wish()
+        if self._wish.window is not None:  # once, not for every case
+            check_window(self._wish.window, self.backend.spec, self.backend.footprint)
         self._intake = intake
 
     @property

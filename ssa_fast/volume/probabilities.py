@@ -44,10 +44,9 @@ def soft_dice(probabilities: npt.NDArray[np.floating[Any]], labels: LabelArray, 
     `probabilities` are (K, ...), p their sum over the labels of `region`, y where `labels` (...) have one of them. None
     where they have none. Networks are surer than they are right, so the real Dice is lower, as a rule.
     """
-    share = sum(probabilities[label].astype(np.float32) for label in region)
     inside = np.isin(labels, region)
     found = int(np.count_nonzero(inside))
     if not found:
         return None
-    both = float(np.sum(share, where=inside, dtype=np.float64))
-    return 2 * both / (float(np.sum(share, dtype=np.float64)) + found)
+    both = sum(float(np.sum(probabilities[label], where=inside, dtype=np.float64)) for label in region)
+    return 2 * both / (sum(float(np.sum(probabilities[label], dtype=np.float64)) for label in region) + found)

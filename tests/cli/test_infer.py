@@ -68,8 +68,8 @@ def test_resuming_says_what_was_there_already(cases: Path, tiny_bundle_path: Pat
     assert "[1/3] Case-0: there already" in done.output
     assert "2 of 3 cases were there already" in done.output
     assert "1 of 3 cases in" in done.output
-    again = _infer(cases, tiny_bundle_path, "--resume", "--overlap", "0.25")  # other settings: nothing is kept
-    assert "there already" not in again.output
+    for other in (("--overlap", "0.25"), ("--resample", "never")):  # other settings: nothing is kept
+        assert "there already" not in _infer(cases, tiny_bundle_path, "--resume", *other).output
 
 
 def test_flips_and_several_bundles_are_planned_recorded_and_part_of_what_is_kept(

@@ -104,14 +104,17 @@ def test_an_equal_or_worse_one_is_replaced_and_named(
     assert str(folder) in record.getMessage()
 
 
-@pytest.mark.parametrize("fault", ["damaged", "machine", "manifest"])
+@pytest.mark.parametrize("fault", ["damaged", "labels", "machine", "manifest"])
 def test_one_that_would_be_refused_protects_nothing(
     fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     needs = {**HERE, "multiprocessors": "14"} if fault == "machine" else HERE
-    folder = _kept(tmp_path, b"old", _parity(REAL), needs=needs)
+    apart = {"gives": ("logits", "labels"), "labels_file": "labels.plan", "labels_sha256": sha256(b"whole")}
+    folder = _kept(tmp_path, b"old", _parity(REAL), needs=needs, **apart if fault == "labels" else {})
     if fault == "damaged":
         (folder / "engine.plan").write_bytes(b"odd")
+    if fault == "labels":
+        (folder / "labels.plan").write_bytes(b"odd")
     if fault == "manifest":
         (folder / MANIFEST).write_text("{}", encoding="utf-8")
     caplog.clear()
