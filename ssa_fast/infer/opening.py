@@ -65,7 +65,9 @@ def open_network(
             facts = {key: value for one in opened for key, value in one.facts.items()}  # chosen for all: they run alike
             for key in ("bundle_sha256", "engine_sha256"):
                 facts[key] = [one.facts.get(key) for one in opened]
-            together = Opened(backend=members, facts=facts, reason=next((one.reason for one in opened if one.reason), ""))
+            together = Opened(
+                backend=members, facts=facts, reason=next((one.reason for one in opened if one.reason), "")
+            )
         unfinished.pop_all()
         return together
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from ssa_fast.volume.geometry import BoolArray, Box, FloatArray, bounding_box, p
 
 __all__ = ["Brain", "crop_to_brain", "pad_brain", "z_score"]
 
+_THREADS = 2  # that normalize modalities: numpy lets others work meanwhile
 _SAFE_EXPONENT = 40  # of two: scanners give values far within
 _LEAST_DEVIATION = 1e-6  # as a share of the mean: less is rounding
 
@@ -41,10 +43,14 @@ def crop_to_brain(case: Case) -> Brain:
         foreground |= array != 0
     box = bounding_box(foreground)
     channels: FloatArray = np.empty((len(turned), *box.shape), dtype=np.float32)  # (C, X, Y, Z)
-    for channel, array, modality in zip(channels, turned, MODALITIES, strict=True):
-        with errors_of_case(f"{case.name}: {modality}"):
-            _fill(channel, array[box.slices])
-            z_score(channel)
+
+    def normalize(place: int) -> None:
+        with errors_of_case(f"{case.name}: {MODALITIES[place]}"):
+            _fill(channels[place], turned[place][box.slices])
+            z_score(channels[place])
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        list(threads.map(normalize, range(len(turned))))
     inside = np.ascontiguousarray(foreground[box.slices])
     return Brain(array=channels, foreground=inside, box=box, ras_shape=foreground.shape)
 
@@ -77,7 +83,8 @@ def z_score(channel: FloatArray) -> None:
 def _fill(channel: FloatArray, values: npt.NDArray[np.generic]) -> None:
     """Copy values of any type into float32. Raises CaseError if they are too large for it, or vanish in it."""
     with np.errstate(over="ignore", under="ignore"):
-        channel[...] = values
+        for place in range(channel.shape[1]):  # files run along X first: by planes it takes two thirds of the time
+            channel[:, place] = values[:, place]
     is_wider = values.dtype.kind == "f" and values.dtype.itemsize > channel.itemsize
     if is_wider and not (np.isfinite(channel).all() and np.array_equal(channel != 0, values != 0)):
         raise CaseError(f"values reach {np.abs(values).max():g}, beyond float32: rescale the image")
