@@ -1,17 +1,87 @@
-"""The numbers that documents state are those that the code computes and the records hold."""
+"""Documents say what is so: commands, links and files are there, numbers are computed or recorded ones."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
+import click
+import pytest
+from click.testing import CliRunner
+
+from ssa_fast.cli import cli
 from ssa_fast.hardware.cards import card_of
 from ssa_fast.model.roofline import card_ceiling, network_roofline
 from ssa_fast.model.spec import PRESETS, gflop, parameter_count, receptive_field
+from tests.documents import PAGES, ROOT, anchors, commands, links, name_of, named_files
 
-_ROOT = Path(__file__).parent.parent
-_ORIGINAL = (_ROOT / "docs/original.md").read_text()
-_RECORDS = _ROOT / "benchmarks/results/0.1.0"
+_ORIGINAL = (ROOT / "docs/original.md").read_text()
+_RECORDS = ROOT / "benchmarks/results/0.1.0"
+_WIDTH = 120
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@each_page
+def test_every_command_is_one_that_the_program_takes(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(click.Path, "convert", lambda _type, value, _parameter, _context: value)  # they need not exist
+    for words in commands(page):
+        verb, *arguments = words
+        command = importlib.import_module(f"ssa_fast.cli.{verb}").command
+        try:
+            command.make_context(verb, arguments)
+        except click.ClickException as error:
+            pytest.fail(f"ssa-fast {' '.join(words)}: {error.format_message()}")
+
+
+def test_commands_are_found_on_the_pages_of_their_verbs() -> None:
+    seen = {words[0] for page in PAGES for words in commands(page)}
+    assert set(cli.list_commands(click.Context(cli))) <= seen
+
+
+@each_page
+def test_every_link_leads_to_a_page_and_a_heading_that_are_there(page: Path) -> None:
+    for link in links(page):
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not heading or heading in anchors(target), link
+
+
+@each_page
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    assert [name for name in sorted(named_files(page)) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("[!d]*.md")], ids=name_of)
+def test_lines_are_short_but_for_rows_of_tables(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    figures = text.partition("<!-- figures: begin -->")[2].partition("<!-- figures: end -->")[0]
+    lines = text.replace(figures, "").splitlines()
+    assert [line for line in lines if len(line) > _WIDTH and not line.startswith("|")] == []
+
+
+def test_a_newcomer_can_read_the_readme() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 220
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["roofline", "--bundle", "lite", "--device", "gtx1650"],
+        ["doctor", "--machine", str(ROOT / "tests/doctor/machines/gtx1650.json")],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_a_page_quotes_of_an_output_is_what_is_printed(arguments: list[str]) -> None:
+    printed = CliRunner().invoke(cli, arguments, catch_exceptions=False).output.splitlines()
+    page = (
+        (ROOT / "docs/doctor.md").read_text(encoding="utf-8").partition(f"## {arguments[0]}")[2].partition("\n## ")[0]
+    )
+    quoted = [line[4:] for line in page.splitlines() if line.startswith("    ") and "ssa-fast " not in line[:13]]
+    assert len(quoted) >= 4
+    assert [line for line in quoted if line not in printed] == []
 
 
 def test_the_original_networks_size_and_sight_are_the_computed_ones() -> None:

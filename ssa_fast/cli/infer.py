@@ -92,7 +92,7 @@ class _Options:
     type=click.Choice(["auto", "float32", "bf16", "float16"]),
     default="auto",
     show_default=True,
-    help="Arithmetic; auto: bf16 where the backend has it and this device gains from it. float16: see README.",
+    help="Arithmetic; auto: bf16 where the backend has it and this device gains from it. float16: see docs/backends.",
 )
 @click.option("--max-memory", type=bytes_of, metavar="SIZE", help="Of the device that runs the network, such as 3.4GB.")
 @click.option("--max-ram", type=bytes_of, metavar="SIZE", help="Of this process, such as 1GB.")

@@ -1,8 +1,7 @@
-"""One case by one call, many by one opening; and the README's examples, run."""
+"""One case by one call, many by one opening; and the examples of README and docs, run."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +17,9 @@ from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.quality import Quality
 from ssa_fast.volume.case import find_cases, read_case
 from tests.cases import turned_affine, write_case
+from tests.documents import PAGES, python_examples
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+EXAMPLES = list(dict.fromkeys(block for page in PAGES for block in python_examples(page)))  # README repeats the first
 
 
 @pytest.fixture
@@ -87,8 +87,12 @@ def test_what_was_left_open_is_told(tiny_bundle_path: Path) -> None:
         open_network("huge")
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
-def test_the_readmes_examples_run(block: str, tmp_path: Path) -> None:
+def test_documents_have_examples() -> None:
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_the_documents_examples_run(block: str, tmp_path: Path) -> None:
     write_case(tmp_path / "cases", "BraTS-SSA-00002-000")
     done = subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
