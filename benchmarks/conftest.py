@@ -1,14 +1,18 @@
-"""What the benchmarks share: what is asked for, real cases or else phantoms, and where records go."""
+"""What the benchmarks share: what is asked for, real cases or else phantoms, a yardstick, and where records go."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import quiet
+from benchmarks.plain_convolution import Yardstick
+from benchmarks.suite import Suite, row_of
+from benchmarks.targets import finding, load_targets, table
 from ssa_fast.files import write_json
 from ssa_fast.measure import machine_line
 from ssa_fast.model.bundle import Bundle, read_bundle
@@ -21,6 +25,8 @@ REAL_CASE = REAL_CASES / "BraTS-SSA-00047-000"
 
 Keep = Callable[[str, Mapping[str, Any]], None]
 
+_SUITE = pytest.StashKey[Suite]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ssa-fast", "benchmarks of ssa-fast")
@@ -30,6 +36,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cases", type=Path, action="append", help="a case, or a folder of cases; repeat for more")
     group.addoption("--rounds", type=int, default=5, help="pairs a case, A B A B")
     group.addoption("--records", type=Path, help="a folder for the records, such as benchmarks/results/0.1.0")
+    group.addoption("--busy", action="store_true", help="record although others take the processor, and say so")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Nothing is measured for a record on a machine that does other work; what it says is one line."""
+    config, is_busy = session.config, False
+    folder: Path | None = None if config.getoption("benchmark_disable") else config.getoption("records")
+    if folder is not None:
+        refusal = quiet.refusal(quiet.watch())
+        is_busy = refusal is not None
+        if refusal is not None and not config.getoption("busy"):
+            raise pytest.UsageError(refusal)
+    config.stash[_SUITE] = Suite(folder=folder, is_busy=is_busy)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    folder: Path | None = config.getoption("records")
+    if folder is None or config.getoption("benchmark_disable"):
+        return
+    terminalreporter.section("targets")
+    terminalreporter.write_line(table([finding(target, folder) for target in load_targets()]))
+    terminalreporter.write_line(f"record: {config.stash[_SUITE].path}")
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_yardstick(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each benchmark has its yardstick before and behind it, and its row in the record."""
+    if "benchmark" not in request.fixturenames or request.config.getoption("benchmark_disable"):
+        yield
+        return
+    benchmark, yardstick, meter = request.getfixturevalue("benchmark"), Yardstick(), quiet.Meter()
+    yardstick.measure()
+    yield
+    foreign = meter.foreign()
+    yardstick.measure()
+    if benchmark.stats is not None:
+        request.config.stash[_SUITE].add(request.node.name, row_of(benchmark, yardstick, foreign))
 
 
 @pytest.fixture(scope="session")
