@@ -1,0 +1,139 @@
+"""Two records of the suite side by side: is anything slower, larger or less right than it was?
+
+    python -m benchmarks.compare OLD NEW [--tolerance 0.15]
+
+Compared are times of the run's own yardstick (a plain torch convolution, measured beside each benchmark), not seconds:
+those of a machine that is slower today are longer, and so is its yardstick. A row is slower only if its median and its
+best round both are: one of them alone is chance. Exit code 1 if a row is worse, 2 if the records cannot be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import read_record
+from benchmarks.suite import FORM
+from ssa_fast.errors import ConfigError
+
+__all__ = ["Change", "changes", "main", "remarks"]
+
+TOLERANCE = 0.15  # two runs of one code on a virtual machine with two cores were up to 0.1 apart
+LEAST_SECONDS = 0.002  # below it a clock's and a scheduler's grain is what is compared
+_MOST_LABELS_LOST = 0.001  # of label agreement
+_MUST_AGREE = ("cpu", "threads", "flags", "gpus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One row in both records."""
+
+    name: str
+    old: float  # times the yardstick
+    new: float
+    ratio: float  # new over old, of medians
+    best_ratio: float  # of best rounds
+    faults: tuple[str, ...] = ()
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether anything about it is."""
+        return bool(self.faults)
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float = TOLERANCE) -> list[Change]:
+    """Every row that both have, the worst first.
+
+    Raises ConfigError where the records are of different machines, yardsticks or forms, or have no row in common.
+    """
+    for word, record in (("old", old), ("new", new)):
+        if record.get("form") != FORM:
+            raise ConfigError(f"the {word} record is no '{FORM}': only records of the suite can be compared")
+    if old["yardstick"] != new["yardstick"]:
+        raise ConfigError(f"other yardsticks: {old['yardstick']}; {new['yardstick']}: run the old code again")
+    for key in _MUST_AGREE:
+        if old["machine"][key] != new["machine"][key]:
+            raise ConfigError(
+                f"other machines: {key} is {old['machine'][key]} and {new['machine'][key]}: what is fast beside a "
+                "convolution on one is not on the other"
+            )
+    names = [name for name in old["rows"] if name in new["rows"]]
+    if not names:
+        raise ConfigError("no row in common: run the same benchmarks")
+    found = [_change(name, old["rows"][name], new["rows"][name], tolerance) for name in names]
+    return sorted(found, key=lambda change: (-change.is_worse, -change.ratio))
+
+
+def remarks(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What to know before the table is believed."""
+    for package, version in old["machine"]["versions"].items():
+        other = new["machine"]["versions"].get(package, "none")
+        if other != version:
+            yield f"{package} was {version}, is {other}"
+    for word, one, other in (("only in the old", old, new), ("only in the new", new, old)):
+        if alone := [name for name in one["rows"] if name not in other["rows"]]:
+            yield f"{word} record, not compared: {', '.join(alone)}"
+    for word, record in (("old", old), ("new", new)):
+        if busy := sum(bool(row["is_busy"]) for row in record["rows"].values()):
+            yield f"{busy} of {len(record['rows'])} rows of the {word} record are of a busy machine (--busy)"
+
+
+def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float) -> Change:
+    medians, bests = (_times(row, "median") for row in (old, new)), (_times(row, "min") for row in (old, new))
+    (was, now), (best_was, best_now) = medians, bests
+    ratio, best_ratio = now / was, best_now / best_was
+    faults = []
+    if min(ratio, best_ratio) > 1 + tolerance and new["seconds"]["median"] >= LEAST_SECONDS:
+        faults.append("slower")
+    about = {key: (old["about"].get(key), new["about"].get(key)) for key in ("peak_bytes", "label_agreement")}
+    if all(about["peak_bytes"]) and about["peak_bytes"][1] > (1 + tolerance) * about["peak_bytes"][0]:
+        faults.append(f"larger: {about['peak_bytes'][0] / 1e9:.2f} GB, now {about['peak_bytes'][1] / 1e9:.2f}")
+    agreed, agrees = about["label_agreement"]
+    if agreed is not None and agrees is not None and agrees < agreed - _MOST_LABELS_LOST:
+        faults.append(f"less right: {agreed:.3%} of labels, now {agrees:.3%}")
+    return Change(name=name, old=was, new=now, ratio=ratio, best_ratio=best_ratio, faults=tuple(faults))
+
+
+def _times(row: Mapping[str, Any], which: str) -> float:
+    """Median by the yardstick's median, best round by its best call."""
+    return float(row["seconds"][which] / row["yardstick_seconds"][which])
+
+
+def _lines(found: list[Change]) -> Iterator[str]:
+    width = max(len(change.name) for change in found)
+    yield f"{'times the yardstick':{width}}  {'old':>9}  {'new':>9}  {'new/old':>7}  {'of best':>7}"
+    for one in found:
+        yield (
+            f"{one.name:{width}}  {one.old:9.3f}  {one.new:9.3f}  {one.ratio:7.2f}  {one.best_ratio:7.2f}  "
+            f"{'; '.join(one.faults)}".rstrip()
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help="share by which a row may be slower or larger"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        old, new = read_record(given.old), read_record(given.new)
+        found = changes(old, new, given.tolerance)
+    except ConfigError as error:
+        print(f"cannot be compared: {error}", file=sys.stderr)
+        return 2
+    for line in (*remarks(old, new), *_lines(found)):
+        print(line)
+    worse = [one for one in found if one.is_worse]
+    print(f"{len(worse)} of {len(found)} rows are worse than {given.tolerance:.0%} allow")
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
