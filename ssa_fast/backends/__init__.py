@@ -11,10 +11,11 @@ from types import MappingProxyType, ModuleType
 
 from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Choice, Device, Precision
-from ssa_fast.backends.half_guard import GuardedBackend, circumstances
+from ssa_fast.backends.half_guard import GuardedBackend
 from ssa_fast.backends.manifest import read_manifest
 from ssa_fast.backends.probe import probe_onnxruntime
 from ssa_fast.backends.tensorrt_errors import explained, failure_of
+from ssa_fast.backends.trial import circumstances
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError
 from ssa_fast.model.bundle import Bundle
 
@@ -94,7 +95,7 @@ def open_backend(name: str, bundle: Bundle, precision: Choice = "auto", cache: P
     """The bundle, loaded and ready in the backend `name`.
 
     float16 is tried beside float32 on the first brain of each shape, and refused where it is not right or does not pay:
-    see `GuardedBackend`. What was passed is kept in the folder `cache` for the next run.
+    see `GuardedBackend`. What was seen is kept in the folder `cache` for the next run.
 
     Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing,
     BundleError if the engine cannot load the bundle.

@@ -15,7 +15,8 @@ import torch
 from ssa_fast import backends, hardware, measure
 from ssa_fast.backends import half_guard, open_backend
 from ssa_fast.backends.base import Choice, Device, Footprint
-from ssa_fast.backends.half_guard import GuardedBackend, Trial, circumstances
+from ssa_fast.backends.half_guard import GuardedBackend
+from ssa_fast.backends.trial import Trial, circumstances
 from ssa_fast.errors import ArithmeticUnavailable, ConfigError, NumericsError
 from ssa_fast.hardware import Gpu, Gpus
 from ssa_fast.model.bundle import Bundle, read_bundle
@@ -163,7 +164,7 @@ def test_where_there_is_no_brain_nothing_is_tried(pair: tuple[Paced, Paced]) -> 
     assert full.runs > 0
 
 
-def test_what_was_passed_is_kept_for_the_same_circumstances_and_shape(
+def test_a_verdict_is_kept_for_the_same_circumstances_and_shape(
     clock: list[float], pair: tuple[Paced, Paced], tmp_path: Path
 ) -> None:
     GuardedBackend(*pair, "driver 580", tmp_path).labels(_brain())
@@ -179,11 +180,33 @@ def test_what_was_passed_is_kept_for_the_same_circumstances_and_shape(
         assert (full.runs > 0) is is_tried, (where, shape)
 
 
-def test_a_refusal_is_not_kept(clock: list[float], tmp_path: Path) -> None:
-    slow = GuardedBackend(Paced(clock, "float32", 1.0), Paced(clock, "float16", 1.0), "here", tmp_path)
+def test_a_refusal_is_kept_until_another_driver_comes_or_its_file_is_removed(
+    clock: list[float], tmp_path: Path
+) -> None:
+    def guarded(where: str, seconds: float) -> tuple[GuardedBackend, Paced]:
+        half = Paced(clock, "float16", seconds)
+        return GuardedBackend(Paced(clock, "float32", 1.5), half, where, tmp_path), half
+
     with pytest.raises(ArithmeticUnavailable):
-        slow.labels(_brain())
-    GuardedBackend(Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0), "here", tmp_path).labels(_brain())
+        guarded("driver 580", 1.5)[0].labels(_brain())
+    again, half = guarded("driver 580", 1.0)  # what slowed it has gone, but it is not asked
+    with pytest.raises(
+        ArithmeticUnavailable, match=r"1\.00 times as fast .*, or remove .*float16\.json"
+    ):
+        again.labels(_brain())
+    assert half.runs == 0
+    guarded("driver 581", 1.0)[0].labels(_brain())
+    with pytest.raises(ArithmeticUnavailable):
+        guarded("driver 580", 1.0)[0].labels(_brain())
+    (tmp_path / "float16.json").unlink()
+    guarded("driver 580", 1.0)[0].labels(_brain())
+
+
+def test_a_much_slower_float16_is_run_no_more_often_than_it_takes_to_see_that(clock: list[float]) -> None:
+    half = Paced(clock, "float16", 20.0)
+    with pytest.raises(ArithmeticUnavailable, match=r"0\.05 times as fast"):
+        GuardedBackend(Paced(clock, "float32", 1.0), half, "here").labels(_brain())
+    assert half.runs == 4  # logits, labels, and one pair of runs after a warm-up
 
 
 @pytest.mark.parametrize(
@@ -206,7 +229,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     GuardedBackend(*pair, "here", tmp_path / "file").labels(_brain())
-    assert "tries float16 again" in caplog.text
+    assert "the next run tries again" in caplog.text
 
 
 def test_the_plan_counts_the_trial_in_float32(pair: tuple[Paced, Paced]) -> None:
