@@ -69,6 +69,7 @@ class Footprint:
     shapes: tuple[tuple[int, int, int], ...] = ()  # that it takes, X Y Z: one, or the smallest and the largest; (): any
     keeps_buffers: bool = False  # from one call to the next, until `let_go`
     kept_bytes: int = 0  # of them, from the windows that it ran
+    is_kept_apart: bool = False  # of use to windows of the same shape alone; else to all that are no larger
     votes: int = 1  # answers that one call is the mean of
     work: float = 1.0  # of one run of the spec's network, what a call computes
 

@@ -49,7 +49,11 @@ class Ensemble:
         for member in self.members[1:]:
             _check_alike(self.members[0], member)
         self.spec = _spec(self.members, self.mirror)
-        self.device: Device = self.members[0].device
+
+    @property
+    def device(self) -> Device:
+        """See `Backend.device`: the first member's, which may differ from one shape to the next."""
+        return self.members[0].device
 
     @property
     def votes(self) -> int:
@@ -76,6 +80,7 @@ class Ensemble:
             shapes=_common_shapes(self.members),
             keeps_buffers=len(footprints) == 1 and footprints[0].keeps_buffers,  # several let go in each call
             kept_bytes=sum(one.kept_bytes for one in footprints),
+            is_kept_apart=any(one.is_kept_apart for one in footprints),
             votes=self.votes,
             work=work * len(self._flips),
         )

@@ -54,7 +54,7 @@ class Plan:
     batch: int
     gflop: float  # of all passes, and of all votes in each
     peak_bytes: int  # of the process on a CPU, of the device's memory on a GPU
-    lets_go: bool = False  # first of the buffers that the engine kept from larger windows
+    lets_go: bool = False  # first of the buffers that the engine kept from other windows
     expected_seconds: float | None = None  # of the network; None: this machine has not run it yet
     resampled_from_mm: tuple[float, float, float] | None = None  # spacing of the files, X Y Z of RAS; None: 1 mm
     votes: int = 1  # answers, of several networks or mirrored brains, that each pass is the mean of
@@ -96,8 +96,10 @@ def plan_case(box: Shape, spec: ModelSpec, wish: Wish, footprint: Footprint, pac
 
 
 def _beside_kept(plan: Plan, spec: ModelSpec, wish: Wish, footprint: Footprint) -> Plan:
-    """The plan, with the buffers that the engine keeps from larger windows, or lets go of where they do not fit."""
-    kept = footprint.kept_bytes - buffer_bytes(spec, _share(plan.passes, footprint), plan.batch, plan.window)
+    """The plan, with the buffers that the engine keeps from other windows, or lets go of where they do not fit."""
+    kept = footprint.kept_bytes
+    if not footprint.is_kept_apart:  # these windows find their own among the larger ones'
+        kept -= buffer_bytes(spec, _share(plan.passes, footprint), plan.batch, plan.window)
     if kept <= 0:
         return plan
     peak_bytes = plan.peak_bytes + kept

@@ -60,6 +60,14 @@ def test_buffers_that_are_kept_hold_those_of_labels_in_one_pass() -> None:
     assert plan_case(BRAIN, SPECS["lite"], Wish(), kept).peak_bytes == alone + 1000
 
 
+def test_buffers_that_are_kept_apart_lie_beside_all_that_a_case_takes() -> None:
+    alone = _plan().peak_bytes
+    apart = dataclasses.replace(PLAIN, kept_bytes=1000, is_kept_apart=True)
+    assert plan_case(BRAIN, SPECS["lite"], Wish(), apart).peak_bytes == alone + 1000
+    tight = plan_case(BRAIN, SPECS["lite"], Wish(budget_bytes=alone + 999), apart)
+    assert (tight.peak_bytes, tight.lets_go) == (alone, True)
+
+
 def test_expected_seconds_are_work_over_pace_and_unknown_without_one() -> None:
     plan = plan_case(BRAIN, SPECS["lite"], Wish(), PLAIN, pace=100.0)
     assert plan.expected_seconds == pytest.approx(1.495, abs=0.001)
