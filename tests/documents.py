@@ -57,3 +57,10 @@ def named_files(page: Path) -> set[str]:
     rooms = "benchmarks|data/splits|docs|ssa_fast|tests"
     found = re.findall(rf"`((?:{rooms})/[\w./-]+)`", page.read_text(encoding="utf-8"))
     return {name for name in found if "..." not in name}
+
+
+def written_lines(page: Path) -> list[str]:
+    """Its lines but for the figures of README, which are made from records."""
+    text = page.read_text(encoding="utf-8")
+    figures = text.partition("<!-- figures: begin -->")[2].partition("<!-- figures: end -->")[0]
+    return text.replace(figures, "").splitlines()

@@ -96,4 +96,4 @@ def test_the_documents_examples_run(block: str, tmp_path: Path) -> None:
     write_case(tmp_path / "cases", "BraTS-SSA-00002-000")
     done = subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    assert (tmp_path / "out" / "BraTS-SSA-00002-000.nii.gz").is_file()
+    assert (tmp_path / "out" / "BraTS-SSA-00002-000.nii.gz").is_file() or ".save(" not in block

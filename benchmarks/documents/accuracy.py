@@ -1,0 +1,110 @@
+"""Tables of what segmentations are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from benchmarks.documents.records import Records, fixed, regions, table
+
+__all__ = ["by_case", "by_lesion", "checks", "forms", "norms", "original", "together", "unseen", "windows"]
+
+_DICE = "Dice WT / TC / ET"
+
+
+def by_case(records: Records) -> str:
+    """Each case by the shipped network, unseen ones first."""
+    cases = records["quality"]["cases"]
+    rows = [
+        (name, "unseen" if case["unseen"] else "trained on", regions(case["dice"]["none"]), regions(case["dice"]["x"]))
+        for name, case in sorted(cases.items(), key=lambda item: (not item[1]["unseen"], item[0]))
+    ]
+    for unseen, words in ((True, "unseen"), (False, "trained on")):
+        some = [case["dice"] for case in cases.values() if case["unseen"] == unseen]
+        means = [regions(_mean(dice[look] for dice in some)) for look in ("none", "x")]
+        rows.append((f"**mean of {len(some)}**", words, *(f"**{mean}**" for mean in means)))
+    return table(("case", "", _DICE, "the same, with `--mirror x`"), rows)
+
+
+def unseen(records: Records) -> str:
+    """The cases that the shipped network was not trained on, alone."""
+    cases = {name: case["dice"]["none"] for name, case in records["quality"]["cases"].items() if case["unseen"]}
+    rows = [*cases.items(), ("mean", _mean(cases.values()))]
+    return table(("case", "WT", "TC", "ET"), ((name, *(fixed(number, 2) for number in dice)) for name, dice in rows))
+
+
+def by_lesion(records: Records) -> str:
+    """What each postprocessing profile does to scores by lesion and by voxel."""
+    rows = []
+    for group, words in (("unseen", "unseen"), ("trained_on", "trained on")):
+        for profile, scores in records["lesions"][group].items():
+            columns = [
+                regions({name: of[key] for name, of in scores.items()}, digits)
+                for key, digits in (("lesion_dice", 3), ("lesion_hd95_mm", 0), ("false_alarms", 1), ("dice", 3))
+            ]
+            rows.append((f"`{profile}`", words, *columns))
+    measures = ("lesion-wise Dice", "lesion-wise HD95, mm", "false alarms a case", "Dice of voxels")
+    return table(("`--postprocess`", "cases", *measures), rows)
+
+
+def together(records: Records) -> str:
+    """Networks alone, and their votes together."""
+    ensemble = records["quality"]["ensemble_fold0_mean_dice"]
+    return table(("networks", f"{_DICE}, mean of fold 0"), ((name, regions(dice)) for name, dice in ensemble.items()))
+
+
+def windows(records: Records) -> str:
+    """What a brain cut into windows costs."""
+    rows = ((name, regions(dice)) for name, dice in records["epyc-2-threads"]["windows"].items() if name != "what")
+    return table(("windows", f"{_DICE}, mean of fold 0"), rows)
+
+
+def forms(records: Records) -> str:
+    """The shipped bundle in other arithmetic, held against float32 in torch."""
+    record = records["parity-epyc-2-threads"]
+    speeds = record["times_as_fast_as_float32_by_openvino_float32"]
+    rows = []
+    for form, parity in record["parity"].items():
+        megabytes = record["bytes"][form.split()[0]] / 1e6
+        agreement = f"{fixed(100 * parity['all']['label_agreement'], 3)} %"
+        changes = [regions(parity[group]["dice_change"], 4) for group in ("all", "not_trained_on")]
+        logits = fixed(parity["all"]["largest_logit_error"], 2)
+        rows.append((form, f"{megabytes:.1f}", agreement, *changes, logits, fixed(speeds[form], 2)))
+    errors = ("least equal labels", "mean Dice change", "on unseen cases", "largest logit error")
+    return table(("form", "MB", *errors, "times as fast"), rows)
+
+
+def norms(records: Records) -> str:
+    """The same training with each norm, a kind of scanner held out at a time."""
+    rows = []
+    for norm, of in records["epyc-2-threads-norms"]["norms"].items():
+        rows.append((norm, *(regions(of["groups"][group], 2) for group in "012"), regions(of["mean_over_15_cases"], 2)))
+    head = ("norm", "maximum about 10,000 held out", "about 1,000", "1,000 to 4,000", "mean of 15 cases")
+    return table(head, rows)
+
+
+def original(records: Records) -> str:
+    """The original project's recipe, whole."""
+    record = records["epyc-2-threads-original"]
+    whole = record["last_checkpoint_on_ten_whole_cases_of_other_scanners"]
+    means = record["mean_dice_with_background"]
+    rows = [
+        ("hours of 25 epochs", fixed(record["hours"], 2)),
+        ("peak memory, GB", fixed(record["peak_memory_bytes"] / 1e9, 2)),
+        ("mean Dice of four classes, held-out patches, last epoch", fixed(means["last_epoch"], 3)),
+        ("the same, best epoch, chosen by these patches", fixed(means["best_epoch"], 3)),
+        (f"mean {_DICE}, ten whole cases of other scanners", regions(whole["mean_dice"])),
+        ("the same, median", regions(whole["median_dice"])),
+    ]
+    return table(("of the recipe `original`", "measured"), rows)
+
+
+def checks(records: Records) -> str:
+    """How often the checks before inference found what was planted."""
+    record = records["sanity"]
+    rows = ((what, found, record["phantoms"][what]) for what, found in record["real"].items())
+    return table(("planted", "found in real cases", "in phantoms"), rows)
+
+
+def _mean(rows: Iterable[Iterable[float]]) -> list[float]:
+    return [fmean(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,58 @@
+"""Pages whose tables are made from records, filled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks.documents import accuracy, methods, origin, speed
+from benchmarks.documents.records import ROOT, Records
+
+__all__ = ["TABLES", "filled", "pages"]
+
+TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
+    {
+        "bundle": origin.bundle,
+        "by case": accuracy.by_case,
+        "by lesion": accuracy.by_lesion,
+        "checks": accuracy.checks,
+        "cohorts": speed.cohorts,
+        "cold": speed.cold,
+        "folds": methods.folds,
+        "forms": accuracy.forms,
+        "memory": speed.memory,
+        "networks together": accuracy.together,
+        "norms": accuracy.norms,
+        "original": accuracy.original,
+        "peaks": speed.peaks,
+        "peers": speed.peers,
+        "profiles": methods.profiles,
+        "ratios": speed.ratios,
+        "rewrites": speed.rewrites,
+        "seconds": speed.seconds,
+        "sources": origin.sources,
+        "training": speed.training,
+        "unseen": accuracy.unseen,
+        "windows": accuracy.windows,
+    }
+)
+"""Name of a place in a page -> what makes its table."""
+
+_PLACE = re.compile(r"<!-- made: (?P<name>.+?) -->\n.*?<!-- made: end -->", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """The pages in docs/ that have places."""
+    return [page for page in sorted((ROOT / "docs").glob("*.md")) if _PLACE.search(page.read_text(encoding="utf-8"))]
+
+
+def filled(text: str, records: Records) -> str:
+    """A page with every table made anew. Raises KeyError for a place of no known name, or what a record lacks."""
+
+    def made(place: re.Match[str]) -> str:
+        name = place["name"]
+        return f"<!-- made: {name} -->\n\n{TABLES[name](records)}\n\n<!-- made: end -->"
+
+    return _PLACE.sub(made, text)

@@ -1,0 +1,123 @@
+"""Tables of what segmentations and training cost, accuracy beside it where the record has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.documents.records import Record, Records, fixed, link, regions, table
+
+__all__ = ["cohorts", "cold", "memory", "peaks", "peers", "ratios", "rewrites", "seconds", "training"]
+
+
+def seconds(records: Records) -> str:
+    """Files to files, one case after the other."""
+    rows = []
+    for name in ("epyc-2-threads", "xeon-2-threads"):
+        for of in records[name]["backends"].values():
+            dice = of.get("fold_0_mean_dice") or records[name]["fold_0_mean_dice"]
+            rows.append((of["device"], _spread(of), of["median_network_seconds"], of["peak_memory_gb"], regions(dice)))
+    head = ("by", "seconds a case, median (range)", "of it the network", "peak GB", "fold 0, mean Dice WT / TC / ET")
+    return table(head, rows)
+
+
+def cohorts(records: Records) -> str:
+    """The command over all cases, beside the network alone."""
+    rows = []
+    for record in _of(records, "cohort-"):
+        for form, of in record["forms"].items():
+            capped = of["with_max_ram_1GB"]
+            rows.append(
+                (
+                    f"`{record['network']}` {form}",
+                    of["cases"],
+                    of["seconds_a_case"],
+                    of["times_the_network"]["median"],
+                    of["peak_memory_gb"],
+                    capped["peak_memory_gb"],
+                    max(capped["windows_a_case"]),
+                )
+            )
+    limited = ("with `--max-ram 1GB`: peak GB", "passes a case there, at most")
+    return table(("network", "cases", "seconds a case", "times the network alone", "peak GB", *limited), rows)
+
+
+def cold(records: Records) -> str:
+    """One call of the command for one case."""
+    rows = []
+    for record in _of(records, "cold-call-"):
+        for form, of in record["forms"].items():
+            rows.append((f"`{record['network']}` {form}", _spread(of)))
+    return table(("network", "seconds from the start of the process to its end, median (range)"), rows)
+
+
+def memory(records: Records) -> str:
+    """What the plan said, and what was taken."""
+    rows = []
+    for of in records["epyc-2-threads-memory"]["rows"]:
+        what = (f"`{of['backend']}` {of['precision']}", of["cases"], of["granted"] or "all")
+        rows.append((*what, of["planned_gb"], of["peak_gb"], fixed(of["planned_gb"] / of["peak_gb"], 2)))
+    return table(("by", "cases", "granted", "planned GB", "taken GB", "planned / taken"), rows)
+
+
+def peers(records: Records) -> str:
+    """nnU-Net and MONAI beside ours, with the weights of one network."""
+    rows = []
+    for record in _of(records, "peers-"):
+        for name, of in record["contestants"].items():
+            dice = record["dice"][name]
+            cases = ", ".join(case.removeprefix("BraTS-SSA-").removesuffix("-000") for case in dice["cases"])
+            spread = _spread(of, 1)
+            rows.append((f"{name} (`{record['network']}`)", cases, spread, of["peak_memory_gb"], regions(dice["mean"])))
+    return table(("", "cases", "seconds a case, median (range)", "peak GB", "mean Dice WT / TC / ET"), rows)
+
+
+def ratios(records: Records) -> str:
+    """How many times as fast as nnU-Net and MONAI, with the interval of its few pairs."""
+    rows = []
+    for name, record in records.items():
+        for ours, than in record["times_as_fast"].items() if name.startswith("peers-") else ():
+            for peer, ratio in than.items():
+                low, high = fixed(ratio["low"], 1), fixed(ratio["high"], 1)
+                spread = f"{fixed(ratio['median'], 1)} ({low} to {high})"
+                sure = f"{fixed(100 * ratio['confidence'], 0)} %"
+                rows.append((link(name), ours, peer, spread, ratio["pairs"], sure))
+    return table(("record", "", "than", "times as fast, median (interval)", "pairs", "of confidence"), rows)
+
+
+def peaks(records: Records) -> str:
+    """How much of what this machine can compute the network gets."""
+    rows = []
+    for record in _of(records, "peak-"):
+        for precision, of in record["precisions"].items():
+            numbers = of["network_gflop_a_second"], of["yardstick_gflop_a_second"]
+            rows.append(
+                (f"`{record['network']}` {precision}", *numbers, f"{fixed(100 * of['share_of_peak']['median'], 0)} %")
+            )
+    return table(("network, by OpenVINO", "its GFLOP/s", "the best yardstick's", "share, median of pairs"), rows)
+
+
+def training(records: Records) -> str:
+    """One update of the weights."""
+    record = records["epyc-2-threads-training"]
+    rows = (
+        (f"`{name}`", record["seconds_an_update"][name], fixed(times, 2))
+        for name, times in record["times_as_fast"].items()
+    )
+    head = ("network, bf16, channels-last", "seconds an update of 128^3", "times as fast as float32, contiguous")
+    return table(head, rows)
+
+
+def rewrites(records: Records) -> str:
+    """Graph rewrites: what each takes of the plain graph's time."""
+    times = records["rewrites"]["times_as_long"]
+    rewritten = next(iter(times.values()))
+    return table(("times as long", *rewritten), ((precision, *of.values()) for precision, of in times.items()))
+
+
+def _spread(of: Record, digits: int = 2) -> str:
+    low, high = fixed(of["min_seconds"], digits), fixed(of["max_seconds"], digits)
+    return f"{fixed(of['median_seconds'], digits)} ({low} to {high})"
+
+
+def _of(records: Records, start: str) -> Iterator[Record]:
+    return (record for name, record in records.items() if name.startswith(start))
