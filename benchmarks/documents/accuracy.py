@@ -7,7 +7,7 @@ from statistics import fmean
 
 from benchmarks.documents.records import Records, fixed, regions, table
 
-__all__ = ["by_case", "by_lesion", "checks", "forms", "norms", "original", "together", "unseen", "windows"]
+__all__ = ["by_case", "by_lesion", "checks", "forms", "norms", "original", "unseen", "windows"]
 
 _DICE = "Dice WT / TC / ET"
 
@@ -45,12 +45,6 @@ def by_lesion(records: Records) -> str:
             rows.append((f"`{profile}`", words, *columns))
     measures = ("lesion-wise Dice", "lesion-wise HD95, mm", "false alarms a case", "Dice of voxels")
     return table(("`--postprocess`", "cases", *measures), rows)
-
-
-def together(records: Records) -> str:
-    """Networks alone, and their votes together."""
-    ensemble = records["quality"]["ensemble_fold0_mean_dice"]
-    return table(("networks", f"{_DICE}, mean of fold 0"), ((name, regions(dice)) for name, dice in ensemble.items()))
 
 
 def windows(records: Records) -> str:

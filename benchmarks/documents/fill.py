@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.documents import accuracy, methods, origin, speed
+from benchmarks.documents import accuracy, methods, origin, speed, votes
 from benchmarks.documents.records import ROOT, Records
 
 __all__ = ["TABLES", "filled", "pages"]
@@ -21,9 +21,12 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "cohorts": speed.cohorts,
         "cold": speed.cold,
         "folds": methods.folds,
+        "doubt": votes.doubt,
         "forms": accuracy.forms,
         "memory": speed.memory,
-        "networks together": accuracy.together,
+        "mended": votes.mended,
+        "mirrored": votes.mirrored,
+        "networks together": votes.together,
         "norms": accuracy.norms,
         "original": accuracy.original,
         "peaks": speed.peaks,
