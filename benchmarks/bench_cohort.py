@@ -140,6 +140,7 @@ def _cohort_row(runs: list[Run], pairs: list[tuple[Run, float]]) -> dict[str, An
     return {
         "cases": cases,
         "seconds_a_case": round(statistics.median(a_case), 3),
+        "cases_an_hour": round(3600 / statistics.median(a_case)),
         "seconds_a_case_range": [round(min(a_case), 3), round(max(a_case), 3)],
         "seconds_of_the_command": round(statistics.median(run.seconds for run in runs), 2),
         "network_seconds_a_case": round(statistics.median(own for _, own in pairs) / cases, 3),

@@ -2,10 +2,13 @@
 
 Inside the timed region of the pass: from the cropped, normalized brain to its label map (padding, network, argmax,
 back to the case's grid). Compiling for the brain's shape happens in the warm-up. Accuracy beside each row: share of
-brain voxels with the labels of torch eager float32.
+brain voxels with the labels of torch eager float32. The whole case has the seconds of each stage, too. Its peak memory
+is told by `bench_memory.py`, of a process of its own.
 """
 
 from __future__ import annotations
+
+import statistics
 
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from ssa_fast import hardware
 from ssa_fast.backends import Backend, Choice, available_backends, open_backend
+from ssa_fast.infer.segmentation import Segmentation
 from ssa_fast.infer.segmenter import Segmenter
-from ssa_fast.measure import machine_line, paired_ratio
+from ssa_fast.measure import Stages, machine_line, paired_ratio
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles, read_case
 from ssa_fast.volume.geometry import LabelArray
@@ -55,7 +59,22 @@ def bench_whole_case(
     segmenter = Segmenter(backend)
     benchmark.extra_info["machine"] = machine_line(str(backend.device))
     benchmark.extra_info["label_agreement"] = _agreement(backend, case_files, reference_labels)
-    benchmark.pedantic(lambda: segmenter.segment(read_case(case_files)), warmup_rounds=1, rounds=5)
+    segmented: list[Segmentation] = []
+
+    def whole() -> None:
+        stages = Stages()
+        with stages.measure("read"):
+            case = read_case(case_files)
+        segmented[:] = [segmenter.segment(case)]
+        seconds.append({**stages.seconds, **segmented[0].seconds})
+
+    seconds: list[dict[str, float]] = []
+    benchmark.pedantic(whole, warmup_rounds=1, rounds=5)
+    measured = seconds[-5:]
+    stages = {stage: round(statistics.median(one[stage] for one in measured), 4) for stage in measured[0]}
+    benchmark.extra_info["stages_seconds"] = stages
+    benchmark.extra_info["planned_bytes"] = segmented[0].plan.peak_bytes
+    print(f"{name} {precision}: {', '.join(f'{stage} {value:.3f} s' for stage, value in stages.items())}")
     backend.close()
 
 

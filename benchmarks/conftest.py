@@ -84,6 +84,22 @@ def case_files(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
 
 
 @pytest.fixture(scope="session")
+def tiny_case(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
+    """A case for where nothing is measured: a brain of 32 x 28 x 26 voxels."""
+    from tests.cases import write_case
+
+    return find_cases([write_case(tmp_path_factory.mktemp("tiny"), "Tiny-000", shape=(40, 36, 34))])[0]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for where nothing is measured: a random network of three levels, like `lite`."""
+    from tests.networks import tiny_bundle
+
+    return tiny_bundle(tmp_path_factory.mktemp("tiny-bundle"))
+
+
+@pytest.fixture(scope="session")
 def cohort(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[CaseFiles]:
     """The cases of `--cases`, else all real ones, else three phantoms; where nothing is measured, two tiny ones."""
     if request.config.getoption("benchmark_disable"):
@@ -98,8 +114,10 @@ def cohort(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def lite() -> Bundle:
-    """The shipped bundle."""
+def lite(request: pytest.FixtureRequest) -> Bundle:
+    """The shipped bundle; where nothing is measured, a tiny one of its form."""
+    if request.config.getoption("benchmark_disable"):
+        return read_bundle(request.getfixturevalue("tiny"))
     return read_bundle(shipped_bundle("lite"))
 
 
