@@ -11,6 +11,8 @@ from ssa_fast.metrics.profiles import MEASURES, Profile
 
 __all__ = ["paired_json", "paired_text", "summaries_json", "summaries_text"]
 
+_NONE = f"{'-':>8}"  # a single case has no interval
+
 
 def summaries_text(profile: Profile, groups: Mapping[str, Mapping[str, Mapping[str, Summary]]]) -> str:
     """A table for each headline of the profile: a row a target, or a target and group where there are several groups.
@@ -30,6 +32,7 @@ def summaries_text(profile: Profile, groups: Mapping[str, Mapping[str, Mapping[s
                 decimals = max(shown.decimals, 1)
                 numbers = [f"{value:8.{decimals}f}" for value in (found.mean, found.low, found.high, *found.quartiles)]
                 mean, low, high, *quartiles = numbers
+                low, high = (_NONE, _NONE) if found.count == 1 else (low, high)
                 row = f"{_row_name(target, group, groups):{first}}  {found.count:5}"
                 lines.append(f"{row} {mean} {low} to{high}  {' '.join(quartiles)}")
         tables.append("\n".join(lines))
@@ -49,6 +52,7 @@ def paired_text(profile: Profile, compared: Mapping[str, Mapping[str, Paired]], 
             decimals = max(shown.decimals, 1)
             numbers = [f"{value:+8.{decimals}f}" for value in (found.mean, found.low, found.high, found.median)]
             mean, low, high, median = numbers
+            low, high = (_NONE, _NONE) if found.count == 1 else (low, high)
             counts = f"{found.count:5} {mean} {low} to{high}  {median}  {found.higher:6} {found.lower:6}"
             lines.append(f"{target:{first}}  {counts}  {found.p:10.4f}")
         tables.append("\n".join(lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import math
 from pathlib import Path
 
 from ssa_fast.errors import ConfigError
@@ -17,19 +18,22 @@ VOLUME = "volume"
 
 _MOST_GROUPS = 6  # of numbers; of more, thirds are made
 _CASE_COLUMN = "case"
+_NOTHING = ("", "nan")
 
 
 def check_table(column: str, table: Path | None) -> None:
-    """Raises ConfigError if there is no table and the column is not `VOLUME`."""
-    if table is None and column != VOLUME:
+    """Raises ConfigError, as `strata` does, if there is no table and the column is not `VOLUME`, or it will not do."""
+    if table is not None:
+        _column(table, column)
+    elif column != VOLUME:
         raise ConfigError(f"--by {column} needs --table FILE with such a column; only '{VOLUME}' needs none")
 
 
 def strata(evaluation: Evaluation, column: str, table: Path | None) -> dict[str, str]:
-    """Case -> group, for every case scored. A case that the table does not have is in a group that says so.
+    """Case -> group, for every case scored; one that the table does not have, or has nothing for, is in such a group.
 
     `table` is a CSV file with a line of names; cases stand in its column `case`, else in its first. A column of more
-    than six numbers is cut into thirds of the cases.
+    than six numbers is cut into thirds of the cases. An empty field, or `nan`, is nothing.
     Raises ConfigError if there is no table and the column is not `VOLUME`, if the file cannot be read, has no such
     column, or tells two things of one case.
     """
@@ -38,11 +42,12 @@ def strata(evaluation: Evaluation, column: str, table: Path | None) -> dict[str,
     if table is None:
         return terciles({case.name: round(case.tumor_ml, 1) for case in evaluation.cases}, " ml") if names else {}
     known = _column(table, column)
-    found = {name: known[name] for name in names if name in known}
+    found = {name: known[name] for name in names if name in known and known[name].lower() not in _NOTHING}
     numbers = {name: number for name, text in found.items() if (number := _number(text)) is not None}
     if len(numbers) == len(found) and len(set(numbers.values())) > _MOST_GROUPS:
         found = terciles(numbers)
-    return {name: found.get(name, f"not in {table.name}") for name in names}
+    without = f"no {column} in {table.name}"
+    return {name: found.get(name, without if name in known else f"not in {table.name}") for name in names}
 
 
 def _column(table: Path, column: str) -> dict[str, str]:
@@ -66,6 +71,7 @@ def _column(table: Path, column: str) -> dict[str, str]:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

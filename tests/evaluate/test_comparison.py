@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_of_several_groups_each_has_a_row_a_target() -> None:
     lines = summaries_text(LEGACY, {"A": SUMMARIES, "BB": SUMMARIES}).split("\n\n")[0].splitlines()[2:]
     assert [line[:8].strip() for line in lines] == ["WT, A", "WT, BB", "TC, A", "TC, BB", "ET, A", "ET, BB"]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_of_a_single_case_there_is_no_interval() -> None:
+    single = {target: dict.fromkeys(LEGACY.measures, replace(SUMMARY, count=1)) for target in LEGACY.targets}
+    line = summaries_text(LEGACY, {"all": single}).splitlines()[2]
+    assert line == "WT        1    0.500        - to       -     0.100    0.200    0.300"
+    compared = {target: dict.fromkeys(LEGACY.measures, replace(PAIRED, count=1)) for target in LEGACY.targets}
+    line = paired_text(LEGACY, compared, "others").splitlines()[3]
+    assert line == "WT        1   +0.500        - to       -    +0.125       9      4      0.0123"
 
 
 def test_a_comparison_reads_as_typed_here() -> None:

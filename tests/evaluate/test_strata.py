@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ssa_fast.errors import ConfigError
-from ssa_fast.evaluate.strata import strata
+from ssa_fast.evaluate.strata import check_table, strata
 from ssa_fast.metrics.profiles import OVERLAP
 from tests.evaluate.evaluations import in_profile
 
@@ -46,6 +46,21 @@ def test_many_numbers_become_thirds_and_few_stay_as_they_are(tmp_path: Path) -> 
     assert set(strata(evaluation, "sex", path).values()) == {"0", "1"}
 
 
+def test_an_empty_field_is_a_group_that_says_so_and_no_number(tmp_path: Path) -> None:
+    names = "ABCDEFGHI"
+    evaluation = in_profile(OVERLAP, **dict.fromkeys(names, 0.5))
+    ages = [*map(str, range(40, 47)), "", "nan"]
+    path = table(tmp_path, "case,age\n" + "\n".join(f"{name},{age}" for name, age in zip(names, ages, strict=True)))
+    found = strata(evaluation, "age", path)
+    assert [found["H"], found["I"]] == ["no age in sites.csv"] * 2
+    assert sorted(set(found.values())) == ["1: 40 to 41", "2: 42 to 43", "3: 44 to 46", "no age in sites.csv"]
+
+
+def test_infinity_is_a_word_and_no_number(tmp_path: Path) -> None:
+    path = table(tmp_path, "case,dose\nA,inf\nB,1\nC,2\n")
+    assert strata(EVALUATION, "dose", path) == {"A": "inf", "B": "1", "C": "2"}
+
+
 @pytest.mark.parametrize(
     ("text", "column", "seen"),
     [
@@ -56,8 +71,9 @@ def test_many_numbers_become_thirds_and_few_stay_as_they_are(tmp_path: Path) -> 
 )
 def test_a_table_that_does_not_tell_is_refused_in_one_line(tmp_path: Path, text: str, column: str, seen: str) -> None:
     path = table(tmp_path, text)
-    with pytest.raises(ConfigError) as refused:
-        strata(EVALUATION, column, path)
+    for early_or_late in (lambda: check_table(column, path), lambda: strata(EVALUATION, column, path)):
+        with pytest.raises(ConfigError) as refused:
+            early_or_late()
     assert str(path) in str(refused.value)
     assert seen in str(refused.value)
 
