@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from ssa_fast.evaluate.calibration import Calibration
 from ssa_fast.evaluate.scores import Evaluation
 from ssa_fast.metrics.profiles import MEASURES, OVERLAP
 
-__all__ = ["to_csv", "to_json", "to_text"]
+__all__ = ["aligned", "first_of", "to_csv", "to_json", "to_text"]
 
 _VOXELS = ("dice", "precision", "recall")
 _VOLUMES = ("reference_ml", "predicted_ml")
 _VOLUME_HEADINGS = ("ref", "pred")
 _SCORE_WIDTH, _VOLUME_WIDTH = 5, 6  # "0.857", "1234.5"
+_MOST_NAMES = 5  # in one line
 _GAP = "   "  # between targets: five of them and a name of 19 letters fit into 120 columns
 
 
@@ -75,15 +77,43 @@ def to_json(evaluation: Evaluation, version: str) -> dict[str, Any]:
     }
 
 
-def to_csv(evaluation: Evaluation) -> str:
-    """A line for every case and target with all measures of the profile, below a line of their names."""
+def to_csv(evaluation: Evaluation, calibration: Calibration | None = None) -> str:
+    """A line for every case and target with all measures of the profile, below a line of their names.
+
+    With a calibration the last column is `ece`, empty where a case or target has none.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "target", *evaluation.profile.measures])
+    writer.writerow(["case", "target", *evaluation.profile.measures, *(["ece"] if calibration else [])])
     for case in evaluation.cases:
         for target, values in case.scores.items():
-            writer.writerow([case.name, target, *values.values()])
+            last = [] if calibration is None else [_ece(calibration, case.name, target)]
+            writer.writerow([case.name, target, *values.values(), *last])
     return text.getvalue()
+
+
+def aligned(rows: Sequence[Sequence[str]], rules: Sequence[int] = (1,)) -> str:
+    """Columns padded to their widest cell, the first to the left; a rule above each row whose number is in `rules`."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for place, (name, *cells) in enumerate(rows):
+        if place in rules:
+            lines.append("-" * (sum(widths) + 2 * len(cells)))
+        padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([f"{name:{widths[0]}}", *padded]))
+    return "\n".join(lines)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Names for one line, the first few where there are many: "A, B, C and 61 more"."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
+
+
+def _ece(calibration: Calibration, case: str, target: str) -> float | None:
+    its = calibration.cases.get(case, {}).get(target)
+    return None if its is None else its.ece
 
 
 def _statistics(evaluation: Evaluation, statistic: Callable[[str, str], float]) -> dict[str, dict[str, float]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssa_fast.evaluate.report import to_csv, to_json, to_text
+from ssa_fast.evaluate.calibration import Calibration, reliability
+from ssa_fast.evaluate.report import aligned, first_of, to_csv, to_json, to_text
 from ssa_fast.evaluate.scores import CaseScores, Evaluation
 from ssa_fast.metrics.overlap import TARGETS, Overlap
 from ssa_fast.metrics.profiles import MEASURES, OVERLAP, PROFILES, Profile
@@ -164,3 +165,30 @@ def test_a_mean_of_counts_keeps_its_fraction() -> None:
     row = next(line for line in text.splitlines() if line.startswith("mean"))
     counts = [MEASURES[name].heading for name in PROFILES["brats2023"].measures if MEASURES[name].decimals == 0]
     assert row.split().count("1.5") == len(counts) == 3
+
+
+def test_the_csv_of_a_calibration_ends_in_its_error_and_is_empty_where_there_is_none() -> None:
+    half = reliability(np.full(4, 0.5, dtype=np.float32), np.array([True, False, False, False]))
+    calibration = Calibration(cases={"A": {"WT": half}}, failures={})
+    lines = list(csv.DictReader(io.StringIO(to_csv(in_profile(OVERLAP, A=0.1, B=0.2), calibration))))
+    assert {(line["case"], line["target"]): line["ece"] for line in lines if line["target"] in ("WT", "TC")} == {
+        ("A", "WT"): "0.25",
+        ("A", "TC"): "",
+        ("B", "WT"): "",
+        ("B", "TC"): "",
+    }
+
+
+def test_many_names_are_the_first_few_and_how_many_more() -> None:
+    assert first_of(list("ABCDE")) == "A, B, C, D, E"
+    assert first_of(list("ABCDEF")) == "A, B, C, D and 2 more"
+    assert len(first_of([f"BraTS-SSA-{number:05}-000" for number in range(1000)])) < 120
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    expected = """\
+case      x
+-----------
+longer  1.5
+b         -"""
+    assert aligned([["case", "x"], ["longer", "1.5"], ["b", "-"]]) == expected
