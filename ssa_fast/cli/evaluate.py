@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,9 +16,12 @@ from ssa_fast.backends import BACKENDS
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.cli.stress import run_stress
 from ssa_fast.errors import BackendUnavailable, CohortError, ConfigError, SsaFastError
+from ssa_fast.evaluate.calibration import Calibration, calibrate
+from ssa_fast.evaluate.calibration_table import calibration_json, calibration_text
 from ssa_fast.evaluate.comparison import paired_json, paired_text, summaries_json, summaries_text
-from ssa_fast.evaluate.report import to_csv, to_json, to_text
-from ssa_fast.evaluate.scores import Evaluation, score_cases
+from ssa_fast.evaluate.look_first import NO_RECORDS, look_first, look_first_json, look_first_rows, look_first_words
+from ssa_fast.evaluate.report import aligned, first_of, to_csv, to_json, to_text
+from ssa_fast.evaluate.scores import Evaluation, find_predictions, score_cases
 from ssa_fast.evaluate.statistics import compare, grouped, summarize
 from ssa_fast.evaluate.strata import check_table, strata
 from ssa_fast.files import write_json, write_whole
@@ -24,6 +29,9 @@ from ssa_fast.metrics.profiles import OVERLAP, PROFILES
 from ssa_fast.volume.case import CaseFiles, find_cases
 
 __all__ = ["command"]
+
+_COLUMNS = 120
+_MOST_LOOKS = 12  # cases on the screen, of those to look at first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,7 @@ class _Options:
     profile: str
     json_path: Path | None
     csv_path: Path | None
+    calibration: bool
     figures: Path | None
     by: str | None
     table: Path | None
@@ -52,6 +61,8 @@ class _Options:
         for option in ("figures", "scatter"):
             if getattr(self, option) is not None and find_spec("matplotlib") is None:
                 raise BackendUnavailable(f"--{option} needs 'matplotlib': pip install 'ssa-fast[report]'")
+        if self.against is not None and find_spec("scipy") is None:
+            raise BackendUnavailable("--against needs 'scipy': pip install 'ssa-fast[evaluate]'")
 
 
 @click.command(short_help="Score segmentations against references; draw them.")
@@ -66,7 +77,8 @@ class _Options:
 )
 @click.option("--json", "json_path", type=PATH, metavar="FILE", help="Write every number to FILE as well.")
 @click.option("--csv", "csv_path", type=PATH, metavar="FILE", help="Write a line a case and target to FILE as well.")
-@click.option("--figures", type=FOLDER, metavar="DIR", help="Draw one PNG a case: reference beside prediction.")
+@click.option("--calibration", is_flag=True, help="Also hold the maps of 'infer --probabilities' against references.")
+@click.option("--figures", type=FOLDER, metavar="DIR", help="Draw one PNG a case, and the calibration.")
 @click.option("--by", metavar="COLUMN", help="Also sum up by groups of cases: a column of --table, or 'volume'.")
 @click.option("--table", type=PATH, metavar="CSV", help="A line a case, with a column 'case' (or the first).")
 @click.option("--against", type=FOLDER, metavar="DIR", help="Compare with other predictions of the same cases.")
@@ -93,10 +105,22 @@ def command(predictions: Path, cases: tuple[Path, ...], **given: Any) -> None:
     options = _Options(**given)
     profile = PROFILES[options.profile]
     found = find_cases(cases)
+    if options.against is not None:
+        find_predictions(options.against)  # refused before minutes of scoring
     evaluation = score_cases(predictions, found, profile)
     click.echo(to_text(evaluation))
-    record = {**to_json(evaluation, ssa_fast.__version__), **_sum_up(evaluation, options.by, options.table)}
+    groups = None
+    if options.by is not None and evaluation.cases:
+        groups = strata(evaluation, options.by, options.table)
+    record = {**to_json(evaluation, ssa_fast.__version__), **_sum_up(evaluation, options.by, groups)}
     troubles = {"scored": sorted(evaluation.failures)}
+    calibration = None
+    if options.calibration:
+        calibration = calibrate(evaluation.cases)
+        click.echo(f"\n{calibration_text(calibration, groups)}")
+        record["calibration"] = calibration_json(calibration, groups)
+        troubles["calibrated"] = sorted(calibration.failures)
+    record["look_first"] = _look_first(evaluation)
     if options.against is not None:
         other = score_cases(options.against, found, profile)
         troubles["scored in --against"] = sorted(other.failures)
@@ -104,58 +128,84 @@ def command(predictions: Path, cases: tuple[Path, ...], **given: Any) -> None:
     if options.json_path is not None:
         write_json(options.json_path, record)
     if options.csv_path is not None:
-        write_whole(options.csv_path, to_csv(evaluation).encode())
+        write_whole(options.csv_path, to_csv(evaluation, calibration).encode())
+    chosen = [files for files in found if files.name in {case.name for case in evaluation.cases}]
     if options.figures is not None:
-        scored = {case.name: case.prediction for case in evaluation.cases}
-        troubles["drawn"] = _draw([files for files in found if files.name in scored], scored, options.figures)
+        troubles["drawn"] = _draw(chosen, evaluation, options.figures)
+        _draw_calibration(calibration, options.figures)
     if options.stress is not None:
-        names = {case.name for case in evaluation.cases}
-        network = (options.bundle, options.backend)
-        run_stress([files for files in found if files.name in names], options.stress, network, options.severities)
+        run_stress(chosen, options.stress, (options.bundle, options.backend), options.severities)
+    _raise_troubles(troubles, len(found), is_apart=record.get("against", {}).get("differences") == {})
+
+
+def _raise_troubles(troubles: Mapping[str, Sequence[str]], total: int, *, is_apart: bool) -> None:
+    """Raise CohortError if anything could not be done; each reason has been said, and all is written."""
     sums = [
-        f"{len(names)} of {len(found)} cases could not be {verb}: {', '.join(names)}"
+        f"{len(names)} of {total} cases could not be {verb}: {first_of(names)}"
         for verb, names in troubles.items()
         if names
     ]
+    if is_apart:
+        sums.append("no case was scored in both folders of predictions: segment the same cases into both")
     if sums:
         raise CohortError(f"{'; '.join(sums)} (each has its line above)")
 
 
-def _sum_up(evaluation: Evaluation, column: str | None, table: Path | None) -> dict[str, Any]:
+def _sum_up(evaluation: Evaluation, column: str | None, groups: Mapping[str, str] | None) -> dict[str, Any]:
     """Say what the cases say together, all and by group; the same as plain values."""
     if not evaluation.cases:
         return {}
     together = {"all": summarize(evaluation)}
     click.echo(f"\n{summaries_text(evaluation.profile, together)}")
     record: dict[str, Any] = {"statistics": summaries_json(together)["all"]}
-    if column is not None:
-        parted = grouped(evaluation, strata(evaluation, column, table))
-        groups = {group: summarize(its) for group, its in parted.items()}
-        click.echo(f"\nBy {column}:\n{summaries_text(evaluation.profile, groups)}")
-        record["groups"] = {"column": column, "statistics": summaries_json(groups)}
+    if groups is not None:
+        summaries = {group: summarize(its) for group, its in grouped(evaluation, groups).items()}
+        click.echo(f"\nBy {column}:\n{summaries_text(evaluation.profile, summaries)}")
+        record["groups"] = {"column": column, "statistics": summaries_json(summaries)}
     return record
+
+
+def _look_first(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Say which cases to look at first, by their records, and how well that order did; the same as plain values."""
+    found = look_first({case.name: case.prediction for case in evaluation.cases}, evaluation.cases)
+    if found is None:
+        click.echo(f"\n{NO_RECORDS}")
+        return None
+    rows = look_first_rows(found)
+    shown = aligned(rows[: 1 + _MOST_LOOKS])
+    more = f"\nand {len(rows) - 1 - _MOST_LOOKS} more, in --json" if len(rows) - 1 > _MOST_LOOKS else ""
+    said = "\n".join(textwrap.fill(words, _COLUMNS) for words in look_first_words(found))
+    click.echo(f"\nCases to look at first:\n{shown}{more}\n{said}")
+    return look_first_json(found)
 
 
 def _compare(
     evaluation: Evaluation, other: Evaluation, folders: tuple[Path, Path], scatter: Path | None
 ) -> dict[str, Any]:
-    """Say how far the first predictions are above the others, and draw it where that is asked for."""
-    compared = compare(evaluation, other)
-    click.echo(f"\n{paired_text(evaluation.profile, compared, str(folders[1]))}")
+    """Say how far the first predictions are above the others, and draw it where that is asked for.
+
+    Where no case was scored in both, the differences are empty.
+    """
+    record: dict[str, Any] = {"predictions": folders[1].name, "differences": {}}
     for reason in other.failures.values():
         click.echo(f"not compared: {reason}", err=True)
+    if not {case.name for case in evaluation.cases} & {case.name for case in other.cases}:
+        return record
+    compared = compare(evaluation, other)
+    click.echo(f"\n{paired_text(evaluation.profile, compared, str(folders[1]))}")
     if scatter is not None:
         from ssa_fast.evaluate.scatter import draw_scatter
 
         names = (folders[0].name, folders[1].name)
         click.echo(f"drew {draw_scatter(evaluation, other, names, scatter)}")
-    return {"predictions": folders[1].name, "differences": paired_json(compared)}
+    return {**record, "differences": paired_json(compared)}
 
 
-def _draw(cases: list[CaseFiles], predictions: dict[str, Path], folder: Path) -> list[str]:
+def _draw(cases: Sequence[CaseFiles], evaluation: Evaluation, folder: Path) -> list[str]:
     """Draw each case into the folder; the names of those that could not be drawn, each said with its reason."""
     from ssa_fast.evaluate.figures import draw_overlay
 
+    predictions = {case.name: case.prediction for case in evaluation.cases}
     failed = []
     for files in cases:
         try:
@@ -166,3 +216,12 @@ def _draw(cases: list[CaseFiles], predictions: dict[str, Path], folder: Path) ->
         else:
             click.echo(f"drew {path}")
     return failed
+
+
+def _draw_calibration(calibration: Calibration | None, folder: Path) -> None:
+    if calibration is None or not calibration.cases:
+        return
+    from ssa_fast.evaluate.calibration_figure import calibration_figure
+    from ssa_fast.evaluate.chart import save_figure
+
+    click.echo(f"drew {save_figure(calibration_figure(calibration), folder, 'calibration')[0]}")
