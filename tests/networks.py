@@ -24,6 +24,19 @@ def tiny_config(norm: Norm = "instance", stem: Stem = "half") -> UNetConfig:
     return UNetConfig(channels=channels, norm=norm, stem=stem)
 
 
+MEMBERS = {
+    "quarter": UNetConfig(channels=(4, 6), norm="instance", stem="quarter"),
+    "deep": UNetConfig(
+        channels=(4, 6, 8), norm="batch", stem="half", convolutions=(1, 3, 2), decoder_convolutions=(1, 2)
+    ),
+    "residual": UNetConfig(channels=(4, 4, 8), norm="batch", block="residual", convolutions=(1, 2, 5)),
+    "residual-half": UNetConfig(channels=(4, 6, 8), norm="instance", stem="half", block="residual"),
+    "bottleneck": UNetConfig(channels=(4, 6, 8), norm="instance", stem="half", block="bottleneck"),
+    "bottleneck-group": UNetConfig(channels=(16, 16, 32), norm="group", stem="half", block="bottleneck"),
+}
+"""Networks of the family that no preset is like, each with what the others have not."""
+
+
 def random_network(config: UNetConfig, seed: int = 0) -> UNet:
     """In evaluation mode; no weight is zero or one, and batch norm has seen something."""
     generator = torch.Generator().manual_seed(seed)
@@ -38,7 +51,11 @@ def random_network(config: UNetConfig, seed: int = 0) -> UNet:
 
 def tiny_checkpoint(norm: Norm = "instance", stem: Stem = "half", seed: int = 0) -> Checkpoint:
     """A checkpoint of a random network, as training would write it."""
-    config = tiny_config(norm, stem)
+    return random_checkpoint(tiny_config(norm, stem), seed)
+
+
+def random_checkpoint(config: UNetConfig, seed: int = 0) -> Checkpoint:
+    """The same of any network."""
     network = random_network(config, seed)
     tensors = {f"averaged.{name}": tensor for name, tensor in network.state_dict().items()}
     spec = ModelSpec(name="tiny", network=config, window=(16, 16, 16), trained_on="nothing")

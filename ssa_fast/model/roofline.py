@@ -104,7 +104,7 @@ def card_ceiling(card: Card) -> Ceiling:
 def _cost(layer: Layer, voxels: int) -> LayerCost:
     """`voxels` are those of the network's input."""
     outputs = layer.outputs * voxels / layer.scale**3
-    inputs = layer.inputs * voxels / _input_scale(layer) ** 3
+    inputs = layer.inputs * voxels / layer.input_scale**3
     return LayerCost(
         name=layer.name,
         inputs=layer.inputs,
@@ -112,10 +112,3 @@ def _cost(layer: Layer, voxels: int) -> LayerCost:
         flop=2 * layer.inputs * layer.taps * outputs,
         values=inputs + outputs + layer.parameters,
     )
-
-
-def _input_scale(layer: Layer) -> float:
-    """Of what a layer reads: the stem halves edges, a transposed convolution doubles them."""
-    if layer.name == "stem":
-        return layer.scale / 2
-    return layer.scale * 2 if layer.name.startswith(("up.", "full.up")) else layer.scale

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssa_fast.errors import BudgetError
-from ssa_fast.model.spec import FULL_RESOLUTION_CHANNELS, UNetConfig, live_values, parameter_count
+from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig, block_units, live_values, parameter_count
 from ssa_fast.train.config import TrainConfig
 
 __all__ = ["TrainingMemory", "fit_memory", "planned_memory", "training_memory"]
@@ -102,8 +102,10 @@ def planned_memory(config: TrainConfig, value_bytes: int, teacher: UNetConfig | 
         value_bytes=value_bytes,
         recomputed_levels=config.recomputed_levels,
     )
-    # coarse logits, each scale an eighth of the one before, and what the loss makes of them
-    coarse = sum(math.prod(config.patch) / 8**scale for scale in range(1, 1 + config.supervised_levels))
+    # coarse logits, from the finest level on that is coarser than the input, and what the loss makes of them
+    network, first = config.network, 0 if config.network.stride > 1 else 1
+    levels = range(first, first + config.supervised_levels)
+    coarse = sum(math.prod(config.patch) / _scale(network, level) for level in levels)
     logits = (value_bytes + _LOSS_BYTES) * config.network.classes * coarse
     memory = dataclasses.replace(memory, kept=memory.kept + math.ceil(config.batch * logits))
     if teacher is None:
@@ -120,31 +122,50 @@ def planned_memory(config: TrainConfig, value_bytes: int, teacher: UNetConfig | 
 
 def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_levels: int) -> Iterator[_Block]:
     """The blocks of the network in the order in which they run, the loss last."""
-    is_half = network.stem == "half"
+    has_stem = network.stride > 1
     outputs = [  # bytes of one tensor a level
         value_bytes * channels * (voxels // _scale(network, level)) for level, channels in enumerate(network.channels)
     ]
     window = value_bytes * network.modalities * voxels
     skips = [2 * sum(outputs[:level]) for level in range(len(outputs))]  # gradients of finer joins, on their way
+    passing = 2 if network.block == "double" else 3  # a shortcut's gradient waits until its unit's has passed
     for level, output in enumerate(outputs):
-        inputs: float = outputs[0] if is_half else window
+        inputs: float = outputs[0] if has_stem else window
+        width = network.channels[0] if has_stem else network.modalities
         if level > 0:  # pooled, with the place of each largest voxel in eight bytes
             inputs = outputs[level - 1] / 8 * (1 + 8 / value_bytes)
-        inside = inputs + 4 * output
+            width = network.channels[level - 1]
+        inside = inputs + output * _tensors(network, level, width, network.depths[level])
         recomputed = output if level > 0 else output + inputs
-        yield _Block(kept=recomputed if level < recomputed_levels else inside, alive=inside + 2 * output + skips[level])
+        alive = inside + passing * output + skips[level]
+        yield _Block(kept=recomputed if level < recomputed_levels else inside, alive=alive)
     for level, output in reversed(list(enumerate(outputs[:-1]))):
-        if level == 0 < recomputed_levels and not is_half:  # the last block, of which the first half is recomputed
-            yield _Block(kept=3 * output, alive=6 * output)
-        else:
-            yield _Block(kept=output if level < recomputed_levels else 6 * output, alive=8 * output + skips[level])
-    if is_half:
+        count = network.decoder_depths[level]
+        if level == 0 < recomputed_levels and not has_stem and network.block == "double":
+            # the last block, of which the first convolution is recomputed
+            yield _Block(kept=(2 * count - 1) * output, alive=max(6, 2 * count + 2) * output)
+            continue
+        inside = output * (2 + _tensors(network, level, 2 * network.channels[level], count))
+        alive = inside + passing * output + skips[level]
+        yield _Block(kept=output if level < recomputed_levels else inside, alive=alive)
+    if has_stem:
         full = value_bytes * FULL_RESOLUTION_CHANNELS * voxels
         yield _Block(kept=window + 3 * full, alive=window + 5 * full)
     logits = network.classes * voxels  # of the loss stay log-probabilities, probabilities and masks
     yield _Block(kept=9 * logits, alive=_LOSS_BYTES * logits)
 
 
+def _tensors(network: UNetConfig, level: int, inputs: int, count: int) -> float:
+    """What a block of `count` 3x3x3 convolutions keeps of its own, in tensors of its output's size.
+
+    Of each convolution the output and its normalized copy; of a shortcut with a convolution that one's output.
+    """
+    outputs = network.channels[level]
+    units = block_units(network.block, inputs, outputs, count)
+    kept = sum(2 * convolution.outputs for unit in units for convolution in unit) / outputs
+    return kept + (network.block != "double" and inputs != outputs)
+
+
 def _scale(network: UNetConfig, level: int) -> int:
     """Voxels of the input to one voxel of a level."""
-    return int((2**level * (2 if network.stem == "half" else 1)) ** 3)
+    return int((2**level * network.stride) ** 3)

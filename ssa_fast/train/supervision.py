@@ -25,7 +25,7 @@ class Supervised(nn.Module):
         self.network, self.heads = network, heads
 
     def forward(self, windows: Tensor) -> list[Tensor]:
-        """(N, K, X, Y, Z) of the windows themselves, then the same at half their edges, a quarter, ..."""
+        """(N, K, X, Y, Z) of the windows themselves, then of each supervised level, ever coarser."""
         levels = self.network.decoded(windows)
         first = _first_level(self.network)
         coarse = [head(levels[first + place]) for place, head in enumerate(self.heads)]
@@ -33,7 +33,7 @@ class Supervised(nn.Module):
 
 
 def coarse_heads(network: UNet, count: int) -> nn.ModuleList:
-    """One 1x1x1 convolution a supervised level, from half the input's resolution on."""
+    """One 1x1x1 convolution a supervised level, from the finest on that is coarser than the input."""
     first, config = _first_level(network), network.config
     return nn.ModuleList(
         nn.Conv3d(channels, config.classes, kernel_size=1) for channels in config.channels[first : first + count]
@@ -43,18 +43,18 @@ def coarse_heads(network: UNet, count: int) -> nn.ModuleList:
 def supervised_loss(logits: Sequence[Tensor], labels: Tensor, config: LossConfig) -> Tensor:
     """The loss of all scales: weights 1, 1/2, 1/4, ..., divided by their sum.
 
-    Logits are (N, K, X, Y, Z), then coarser; labels (N, X, Y, Z), of which a coarser scale sees every second, every
-    fourth, ... voxel.
+    Logits are (N, K, X, Y, Z), then coarser; labels (N, X, Y, Z), of which a scale at half the resolution sees every
+    second voxel, at a quarter every fourth, ...
     """
     weights = [0.5**place for place in range(len(logits))]
     losses = []
     for place, scale in enumerate(logits):
-        step = 2**place
+        step = labels.shape[-1] // scale.shape[-1]
         kept = slice(step // 2, None, step)
         losses.append(weights[place] * segmentation_loss(scale, labels[:, kept, kept, kept], config))
     return torch.stack(losses).sum() / sum(weights)
 
 
 def _first_level(network: UNet) -> int:
-    """The level at half the input's resolution: the finest one behind a stem of stride 2."""
-    return 0 if network.config.stem == "half" else 1
+    """The finest level that is coarser than the input: behind a stem the first."""
+    return 0 if network.config.stride > 1 else 1

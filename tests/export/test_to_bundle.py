@@ -15,7 +15,15 @@ from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.unet import fold_batch_norm
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
-from tests.networks import Stem, random_network, tiny_bundle, tiny_checkpoint, tiny_config
+from tests.networks import (
+    MEMBERS,
+    Stem,
+    random_checkpoint,
+    random_network,
+    tiny_bundle,
+    tiny_checkpoint,
+    tiny_config,
+)
 
 
 @pytest.fixture
@@ -85,6 +93,19 @@ def test_it_is_proven_on_all_cases_and_their_segmentations(cases: list[CaseFiles
     assert read_bundle(out).parity == parity
     assert parity.cases == ("A", "B")
     assert parity.dice_change.keys() == {"WT", "TC", "ET"}
+
+
+@pytest.mark.parametrize("name", ["quarter", "residual", "bottleneck"])
+def test_any_member_of_the_family_is_proven_and_says_what_it_is(
+    tmp_path: Path, cases: list[CaseFiles], name: str
+) -> None:
+    checkpoint = random_checkpoint(MEMBERS[name])
+    parity = to_bundle.export_bundle(checkpoint, checkpoint.spec, cases[:1], tmp_path / "out.onnx", is_float16=False)
+    bundle = read_bundle(tmp_path / "out.onnx")
+    folded = fold_batch_norm(random_network(MEMBERS[name]))
+    assert parity.label_agreement >= 0.999
+    assert bundle.spec.network == folded.config
+    assert bundle.weights().keys() == folded.state_dict().keys()
 
 
 @pytest.mark.parametrize("stem", ["none", "half"])

@@ -5,25 +5,27 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ssa_fast.model.unet import GroupNorm, InstanceNorm, fold_batch_norm
-from tests.networks import Norm, Stem, random_network, tiny_config
+from ssa_fast.model.blocks import GroupNorm, InstanceNorm
+from ssa_fast.model.network import UNetConfig
+from ssa_fast.model.unet import fold_batch_norm
+from tests.networks import MEMBERS, Norm, Stem, random_network, tiny_config
 
-every_kind = pytest.mark.parametrize(
-    ("norm", "stem"),
-    [(norm, stem) for norm in ("batch", "instance", "group") for stem in ("none", "half")],
-)
+NORMS: tuple[Norm, ...] = ("batch", "instance", "group")
+STEMS: tuple[Stem, ...] = ("none", "half")
+KINDS = {f"{norm}-{stem}": tiny_config(norm, stem) for norm in NORMS for stem in STEMS} | MEMBERS
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @every_kind
-def test_logits_have_the_shape_of_the_windows(norm: Norm, stem: Stem) -> None:
-    network = random_network(tiny_config(norm, stem))
+def test_logits_have_the_shape_of_the_windows(kind: str) -> None:
+    network = random_network(KINDS[kind])
     with torch.inference_mode():
         assert network(torch.randn(2, 4, 16, 24, 32)).shape == (2, 4, 16, 24, 32)
 
 
 @every_kind
-def test_channels_last_changes_the_layout_not_the_answer(norm: Norm, stem: Stem) -> None:
-    network = random_network(tiny_config(norm, stem))
+def test_channels_last_changes_the_layout_not_the_answer(kind: str) -> None:
+    network = random_network(KINDS[kind])
     windows = torch.randn(1, 4, 16, 24, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         wanted = network(windows)
@@ -33,11 +35,26 @@ def test_channels_last_changes_the_layout_not_the_answer(norm: Norm, stem: Stem)
 
 
 @every_kind
-def test_each_window_of_a_batch_is_alone(norm: Norm, stem: Stem) -> None:
-    network = random_network(tiny_config(norm, stem))
+def test_each_window_of_a_batch_is_alone(kind: str) -> None:
+    network = random_network(KINDS[kind])
     windows = torch.randn(3, 4, 16, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         torch.testing.assert_close(network(windows)[1:2], network(windows[1:2]), rtol=1e-4, atol=1e-4)
+
+
+def test_a_shortcut_adds_what_a_unit_was_given() -> None:
+    config = UNetConfig(channels=(4, 4), norm="none", block="residual", convolutions=(3, 1))
+    network = random_network(config)
+    block = network.encoder[0]
+    for number in (1, 2, 3):
+        getattr(block, f"conv{number}").weight.data.zero_()
+        getattr(block, f"conv{number}").bias.data.zero_()
+    x = torch.randn(1, 4, 4, 4, 4)
+    assert torch.equal(block(x), x.relu())  # two units of a block that does nothing else
+    block.conv2.bias.data.fill_(1)
+    assert torch.equal(block(x), (x + 1).relu())
+    block.conv1.bias.data.fill_(1)  # inside a unit: conv2 has no weights to see it
+    assert torch.equal(block(x), (x + 1).relu())
 
 
 def test_pooling_under_autocast_stays_in_its_precision() -> None:
@@ -75,9 +92,9 @@ def test_instance_norm_of_one_window_keeps_the_channels_last_layout() -> None:
     assert InstanceNorm(5)(x).is_contiguous(memory_format=torch.channels_last_3d)
 
 
-@pytest.mark.parametrize("stem", ["none", "half"])
-def test_folding_batch_norm_changes_names_not_logits(stem: Stem) -> None:
-    network = random_network(tiny_config("batch", stem))
+@pytest.mark.parametrize("kind", ["batch-none", "batch-half", "deep", "residual"])
+def test_folding_batch_norm_changes_names_not_logits(kind: str) -> None:
+    network = random_network(KINDS[kind])
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     folded = fold_batch_norm(network)
     windows = torch.randn(1, 4, 16, 24, 16, generator=torch.Generator().manual_seed(1))

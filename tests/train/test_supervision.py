@@ -17,7 +17,7 @@ from ssa_fast.train.losses import segmentation_loss
 from ssa_fast.train.placement import Placement
 from ssa_fast.train.run import Sources, open_run
 from ssa_fast.train.supervision import Supervised, coarse_heads, supervised_loss
-from tests.networks import Stem, random_network, tiny_config
+from tests.networks import MEMBERS, Stem, random_network, tiny_config
 
 PLACEMENT = Placement(group=Group(), dtype=torch.float32, layout=torch.channels_last_3d)
 
@@ -30,6 +30,18 @@ def test_coarse_logits_have_half_the_edges_a_scale(stem: Stem, most: int) -> Non
     shapes = [tuple(scale.shape) for scale in supervised(windows)]
     assert shapes == [(2, 4, 16 // 2**place, 24 // 2**place, 32 // 2**place) for place in range(most + 1)]
     assert torch.equal(supervised(windows)[0], network(windows))
+
+
+def test_behind_a_quarters_stem_the_first_coarse_scale_is_a_quarter() -> None:
+    network = random_network(MEMBERS["quarter"])
+    supervised = Supervised(network, coarse_heads(network, 1))
+    labels = torch.randint(0, 4, (1, 16, 16, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fine, coarse = supervised(torch.randn(1, 4, 16, 16, 16))
+    assert coarse.shape == (1, 4, 4, 4, 4)
+    wanted = 2 * segmentation_loss(fine, labels, LossConfig())
+    wanted = wanted + segmentation_loss(coarse, labels[:, 2::4, 2::4, 2::4], LossConfig())
+    assert float(supervised_loss([fine, coarse], labels, LossConfig())) == pytest.approx(float(wanted) / 3, rel=1e-6)
 
 
 def test_the_loss_halves_from_scale_to_scale_and_looks_at_every_second_voxel() -> None:

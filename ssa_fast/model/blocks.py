@@ -1,0 +1,160 @@
+"""What the levels of the U-Net are made of: blocks of convolutions, and norms that export as they compute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, NORM_GROUPS, UNetConfig, block_units
+
+__all__ = ["ConvBlock", "FullResolution", "GroupNorm", "InstanceNorm", "pooled"]
+
+
+class ConvBlock(nn.Module):
+    """A level's convolutions, each with norm and ReLU; with shortcuts, what a unit was given is added before its last.
+
+    They are `conv1`, `norm1`, `conv2`, ... whatever the block; where a shortcut changes the channels, it has
+    `shortcut_conv` and `shortcut_norm` of its own.
+    """
+
+    def __init__(self, inputs: int, outputs: int, count: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.has_shortcuts = config.block != "double"
+        units = block_units(config.block, inputs, outputs, count)
+        self.unit_lengths = [len(unit) for unit in units]
+        self.is_projected = self.has_shortcuts and inputs != outputs
+        if self.is_projected:
+            self.shortcut_conv = _conv(1, inputs, outputs, config.norm)
+            self.shortcut_norm = _norm(outputs, config.norm)
+        for number, convolution in enumerate((one for unit in units for one in unit), start=1):
+            conv = _conv(convolution.edge, convolution.inputs, convolution.outputs, config.norm)
+            setattr(self, f"conv{number}", conv)
+            setattr(self, f"norm{number}", _norm(convolution.outputs, config.norm))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, X, Y, Z) in, (N, outputs, X, Y, Z) out."""
+        if not self.has_shortcuts:
+            return self.rest(self.first(x))
+        number = 0
+        for place, length in enumerate(self.unit_lengths):
+            shortcut = self.shortcut_norm(self.shortcut_conv(x)) if self.is_projected and place == 0 else x
+            for _ in range(length - 1):
+                number += 1
+                x = functional.relu(self._normalized(number, x), inplace=True)
+            number += 1
+            x = functional.relu(self._normalized(number, x).add_(shortcut), inplace=True)
+        return x
+
+    def first(self, x: Tensor) -> Tensor:
+        """The first convolution with its norm and ReLU, of a block without shortcuts."""
+        return functional.relu(self._normalized(1, x), inplace=True)
+
+    def rest(self, x: Tensor) -> Tensor:
+        """The others, of what the first gave."""
+        for number in range(2, 1 + sum(self.unit_lengths)):
+            x = functional.relu(self._normalized(number, x), inplace=True)
+        return x
+
+    def _normalized(self, number: int, x: Tensor) -> Tensor:
+        y: Tensor = getattr(self, f"norm{number}")(getattr(self, f"conv{number}")(x))
+        return y
+
+
+class FullResolution(nn.Module):
+    """From the stem's resolution back to the input's: up, joined with the input itself, one convolution."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        outputs, stride = FULL_RESOLUTION_CHANNELS, config.stride
+        self.up = nn.ConvTranspose3d(config.channels[0], outputs, kernel_size=stride, stride=stride)
+        self.conv = _conv(3, outputs + config.modalities, outputs, config.norm)
+        self.norm = _norm(outputs, config.norm)
+
+    def forward(self, x: Tensor, windows: Tensor) -> Tensor:
+        """(N, 8, X, Y, Z) of the windows (N, C, X, Y, Z) and the decoder's finest level."""
+        joined = torch.cat([self.up(x), windows.to(x.dtype)], dim=1)
+        return functional.relu(self.norm(self.conv(joined)), inplace=True)
+
+
+class InstanceNorm(nn.Module):
+    """Instance norm with weight and bias that keeps the channels-last layout.
+
+    `torch.nn.InstanceNorm3d` has no channels-last kernel and copies. With one window, instance norm is batch norm over
+    that window, which has one; but on a CPU it adds up all voxels in one float32: 0.029 and 0.14 off (two threads and
+    one) in the logits of a whole brain. Training patches are small enough for that, float32 inference is not.
+    """
+
+    eps = 1e-5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, X, Y, Z), normalized."""
+        if torch.compiler.is_exporting():
+            return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        if x.device.type == "cpu" and x.dtype == torch.float32 and not self.training:
+            return self._over_many_voxels(x)
+        alone = [
+            functional.batch_norm(window, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for window in x.split(1)
+        ]
+        return alone[0] if len(alone) == 1 else torch.cat(alone)
+
+    def _over_many_voxels(self, x: Tensor) -> Tensor:
+        """The norm of (N, C, X, Y, Z) from the sums of its rows, added up in float64."""
+        rows = x.permute(0, 2, 3, 4, 1).flatten(1, 2)  # (N, XY, Z, C)
+        voxels = rows.shape[1] * rows.shape[2]
+        mean = rows.sum(2).double().sum(1) / voxels  # (N, C)
+        mean_square = torch.linalg.vector_norm(rows, dim=2).double().square().sum(1) / voxels
+        scale = self.weight * torch.rsqrt((mean_square - mean.square()).clamp_min(0) + self.eps)
+        shift = self.bias - mean * scale
+        per_channel = (*mean.shape, 1, 1, 1)
+        return torch.addcmul(shift.float().view(per_channel), x, scale.float().view(per_channel))
+
+
+class GroupNorm(nn.Module):
+    """Group norm whose weight and bias have the shape in which they are used, (1, C, 1, 1, 1).
+
+    So they keep their names in an exported graph, where torch's own are reshaped, and get others.
+    """
+
+    eps = 1e-5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, X, Y, Z), normalized."""
+        if torch.compiler.is_exporting():
+            return functional.group_norm(x, NORM_GROUPS, eps=self.eps) * self.weight + self.bias
+        return functional.group_norm(x, NORM_GROUPS, self.weight.flatten(), self.bias.flatten(), self.eps)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The largest of each 2x2x2 voxels, in the precision of `x`.
+
+    Autocast on a CPU would copy to float32 first: the same values in three times the time, and the gradient keeps the
+    copy.
+    """
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return functional.max_pool3d(x, 2)
+    return functional.max_pool3d(x, 2)
+
+
+def _conv(edge: int, inputs: int, outputs: int, norm: str) -> nn.Conv3d:
+    return nn.Conv3d(inputs, outputs, kernel_size=edge, padding=edge // 2, bias=norm == "none")
+
+
+def _norm(channels: int, norm: str) -> nn.Module:
+    if norm == "batch":
+        return nn.BatchNorm3d(channels)
+    if norm == "group":
+        return GroupNorm(channels)
+    return InstanceNorm(channels) if norm == "instance" else nn.Identity()
