@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -108,7 +110,8 @@ class ExecutionConfig:
 class TrainConfig:
     """One training run. What is written here is saved with every checkpoint."""
 
-    preset: str = "lite"
+    preset: str = "lite"  # or, with an `architecture`, the network's own name
+    architecture: UNetConfig | None = None  # of a network that is no preset; its norm goes with norm = "preset"
     norm: Literal["preset", "batch", "instance", "group"] = "instance"  # "preset": that of the network as it is drawn
     reestimate: bool = False  # batch norm's statistics from whole training cases, before scores and at the end
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
@@ -144,8 +147,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, got '{self.preset}'")
+        self._check_network()
         divisor = self.network.divisor
         if any(edge < divisor or edge % divisor for edge in self.patch):
             raise ConfigError(f"patch edges must be multiples of {divisor} for '{self.preset}', got {self.patch}")
@@ -159,7 +161,7 @@ class TrainConfig:
             raise ConfigError(
                 f"recomputed_levels must be 0 to {len(self.network.channels)}, got {self.recomputed_levels}"
             )
-        most = len(self.network.channels) - (1 if self.network.stem == "half" else 2)  # never the deepest level
+        most = len(self.network.channels) - (1 if self.network.stride > 1 else 2)  # never the deepest level
         if not 0 <= self.supervised_levels <= most:
             raise ConfigError(
                 f"supervised_levels must be 0 to {most} for '{self.preset}', got {self.supervised_levels}"
@@ -179,13 +181,35 @@ class TrainConfig:
         if not 0 <= self.phantoms <= 1000 or (self.phantoms and not self.phantom_share):
             raise ConfigError(f"phantoms must be 0 to 1000, with a phantom_share above 0, got {self.phantoms}")
 
+    def _check_network(self) -> None:
+        """Raise ConfigError for a name that says nothing or two things, and for a network that cannot be trained."""
+        if self.architecture is None:
+            if self.preset not in PRESETS:
+                raise ConfigError(
+                    f"preset must be one of {', '.join(PRESETS)}, or have an [architecture] table, got '{self.preset}'"
+                )
+            return
+        if self.preset in PRESETS:
+            raise ConfigError(f"preset '{self.preset}' has an architecture: give the network another name, or no table")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.preset):
+            raise ConfigError(f"preset '{self.preset}' names files: take letters, digits, '-', '_' and '.' alone")
+        if self.norm not in ("preset", self.architecture.norm):
+            raise ConfigError(
+                f"norm is '{self.norm}', that of the architecture '{self.architecture.norm}': set norm to 'preset'"
+            )
+        if self.architecture.norm == "none":
+            raise ConfigError("an architecture without norm is not trained: batch, instance or group")
+        task = UNetConfig()
+        if (self.architecture.modalities, self.architecture.classes) != (task.modalities, task.classes):
+            raise ConfigError(f"the architecture must have {task.modalities} modalities and {task.classes} classes")
+
     @property
     def network(self) -> UNetConfig:
-        """The network that is trained: the preset, with another norm where one is asked for."""
+        """The network that is trained: the architecture, or the preset, with another norm where one is asked for."""
+        if self.architecture is not None:
+            return self.architecture
         preset = PRESETS[self.preset]
-        if self.norm == "preset":
-            return preset
-        return UNetConfig(channels=preset.channels, norm=self.norm, stem=preset.stem)
+        return preset if self.norm == "preset" else dataclasses.replace(preset, norm=self.norm)
 
 
 def load_recipe(recipe: str) -> TrainConfig:

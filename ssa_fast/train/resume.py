@@ -133,6 +133,6 @@ def refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
                 "give the checkpoint that it was made from"
             )
         raise CheckpointError(
-            f"{checkpoint.where}: holds '{checkpoint.spec.name}' ({theirs.channels}, {theirs.norm} norm), this run "
-            f"trains '{config.preset}' ({ours.channels}, {ours.norm} norm): give the same preset and norm"
+            f"{checkpoint.where}: holds '{checkpoint.spec.name}' ({theirs.words}), this run trains '{config.preset}' "
+            f"({ours.words}): give the same preset and norm, or architecture"
         )

@@ -36,7 +36,7 @@ def tuning_key(config: TrainConfig, group: Group) -> str:
     return "; ".join(
         (
             f"{placement.name}, {versions}, torch {torch.__version__}",
-            f"{network.channels}, {network.norm} norm, stem {network.stem}",
+            network.words,
             f"{config.batch} x {config.patch}, {config.recomputed_levels} levels recomputed",
             f"{config.supervised_levels} levels supervised",
             f"precision {config.precision}, layout {config.layout}, compile {config.compile}",

@@ -15,8 +15,10 @@ else:
 
 from ssa_fast.config import from_mapping, load_toml, to_mapping
 from ssa_fast.errors import ConfigError
+from ssa_fast.model.network import UNetConfig
 from ssa_fast.train import config as config_module
 from ssa_fast.train.config import RECIPES, AugmentConfig, LossConfig, PlateauConfig, TrainConfig, load_recipe
+from tests.networks import MEMBERS
 
 
 def test_a_configuration_survives_json() -> None:
@@ -35,6 +37,19 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
     ("changes", "words"),
     [
         ({"preset": "large"}, "preset must be one of reference, lite"),
+        ({"preset": "large"}, r"or have an \[architecture\] table, got 'large'"),
+        ({"architecture": MEMBERS["deep"]}, "preset 'lite' has an architecture: give the network another name"),
+        ({"preset": "../mine", "architecture": MEMBERS["deep"]}, "'../mine' names files: take letters"),
+        ({"preset": "", "architecture": MEMBERS["deep"]}, "names files"),
+        ({"preset": "mine", "architecture": MEMBERS["deep"]}, "norm is 'instance', that of the architecture 'batch'"),
+        (
+            {"preset": "mine", "norm": "preset", "architecture": UNetConfig(norm="none")},
+            "without norm is not trained: batch, instance or group",
+        ),
+        (
+            {"preset": "mine", "norm": "preset", "architecture": UNetConfig(modalities=1)},
+            "must have 4 modalities and 4 classes",
+        ),
         ({"patch": (96, 96, 90)}, "multiples of 16"),
         ({"patch": (0, 96, 96)}, "multiples of 16"),
         ({"steps": 0}, "must be 1 or more"),
@@ -67,6 +82,21 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], words: str) 
 def test_augmentation_out_of_range_is_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         AugmentConfig(**changes)
+
+
+def test_a_recipe_can_tell_a_network_that_is_no_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "preset = 'mine'\nnorm = 'preset'\nsupervised_levels = 2\n"
+        "[architecture]\nchannels = [4, 6, 8]\nnorm = 'batch'\nstem = 'half'\n"
+        "convolutions = [1, 3, 2]\ndecoder_convolutions = [1, 2]\n"
+    )
+    config = load_toml(TrainConfig, path)
+    assert config.network == MEMBERS["deep"]
+    assert from_mapping(TrainConfig, to_mapping(config)) == config
+    path.write_text("preset = 'mine'\n[architecture]\nchannel = [4, 6, 8]\n")
+    with pytest.raises(ConfigError, match="unknown key 'channel'; did you mean 'channels'"):
+        load_toml(TrainConfig, path)
 
 
 def test_the_norm_of_a_preset_can_be_exchanged() -> None:
@@ -117,7 +147,7 @@ def test_a_recipe_names_every_setting_that_matters_to_it(name: str) -> None:
         "original": set(),
         "best": {"plateau", "held_out_patches"},
         "whole_brain": {"plateau", "held_out_patches"},
-    }[name] | {"execution"}
+    }[name] | {"execution", "architecture"}
     assert set(to_mapping(TrainConfig())) - set(tomllib.loads(path.read_text())) == unused
 
 

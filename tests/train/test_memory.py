@@ -25,6 +25,11 @@ from tests.live_bytes import tracked_peak
 SMALL = {
     "plain": UNetConfig(channels=(8, 16, 32), norm="batch"),
     "half": UNetConfig(channels=(8, 16, 32), norm="instance", stem="half"),
+    "quarter": UNetConfig(channels=(16, 32, 64), norm="instance", stem="quarter"),
+    "deep": UNetConfig(channels=(16, 32, 64), norm="batch", convolutions=(3, 1, 2), decoder_convolutions=(3, 1)),
+    "shallow": UNetConfig(channels=(16, 32, 64), norm="batch", convolutions=(1, 1, 1), decoder_convolutions=(1, 1)),
+    "residual": UNetConfig(channels=(16, 32, 64), norm="batch", block="residual", convolutions=(1, 2, 3)),
+    "bottleneck": UNetConfig(channels=(16, 32, 64), norm="instance", stem="half", block="bottleneck"),
 }
 
 
@@ -93,6 +98,20 @@ def test_the_plan_is_what_is_alive_in_an_update(dtype: torch.dtype, preset: str,
     config = dataclasses.replace(REFERENCE, preset=preset, recomputed_levels=recomputed_levels)
     tracked = tracked_peak(config, dtype)
     assert tracked <= planned_memory(config, dtype.itemsize).peak <= 1.1 * tracked
+
+
+@pytest.mark.parametrize("recomputed_levels", [0, 1, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_the_plan_is_what_is_alive_in_an_update_of_any_member(name: str, recomputed_levels: int) -> None:
+    config = TrainConfig(
+        preset=name,
+        architecture=SMALL[name],
+        norm="preset",
+        patch=(96, 96, 96),
+        recomputed_levels=recomputed_levels,
+    )
+    tracked = tracked_peak(config, torch.float32)
+    assert 0.98 * tracked <= planned_memory(config, 4).peak <= 1.15 * tracked
 
 
 def test_coarse_heads_are_planned_too() -> None:
