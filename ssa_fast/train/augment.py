@@ -12,8 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssa_fast.train.config import AugmentConfig
+from ssa_fast.train.synthesis import synthesized
 
 __all__ = ["augment"]
+
+_CURVE_PIECES, _CURVE_EVENNESS = 6, 4.0  # straight pieces of a random curve, and how alike they rise
+_CURVE_SAMPLE = 10_000  # voxels that its ends are found by
 
 
 def augment(patch: Tensor, labels: Tensor, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -24,6 +28,8 @@ def augment(patch: Tensor, labels: Tensor, config: AugmentConfig, rng: np.random
     brain = (patch != 0).any(dim=0)  # (X, Y, Z)
     if not brain.any():
         return patch, labels
+    if _happens(config.synthesis, rng):
+        patch = torch.from_numpy(synthesized(patch.numpy(), labels.numpy(), rng))
     channels = [_as_of_another_scanner(channel, brain, config, rng) for channel in patch]
     if rng.random() < config.swap_modalities:
         first, second = rng.choice(len(channels), 2, replace=False)
@@ -33,10 +39,17 @@ def augment(patch: Tensor, labels: Tensor, config: AugmentConfig, rng: np.random
     return torch.stack(channels), labels
 
 
+def _happens(chance: float, rng: np.random.Generator) -> bool:
+    """By chance; nothing is drawn where there is none, so that runs from before a change was known go on the same."""
+    return chance > 0 and rng.random() < chance
+
+
 def _as_of_another_scanner(channel: Tensor, brain: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
     """One modality (X, Y, Z), changed by chance in intensity, sharpness and noise, as a scanner would order them."""
     if rng.random() < config.bias_field:
         channel = _bias_field(channel, brain, rng)
+    if _happens(config.intensity_map, rng):
+        channel = _mapped(channel, brain, rng)
     if rng.random() < config.gamma:
         channel = _gamma(channel, brain, float(np.exp(rng.uniform(-0.5, 0.5))))
     if rng.random() < config.contrast:
@@ -67,9 +80,34 @@ def _gamma(channel: Tensor, brain: Tensor, exponent: float) -> Tensor:
     low, high = values.min(), values.max()
     if high - low < 1e-6:  # a blank modality
         return channel
-    bent = ((channel - low) / (high - low)).clamp(0, 1) ** exponent
-    inside = bent[brain]
-    return (bent - inside.mean()) / inside.std().clamp_min(1e-6) * values.std() + values.mean()
+    return _as_spread(((channel - low) / (high - low)).clamp(0, 1) ** exponent, brain, values)
+
+
+def _mapped(channel: Tensor, brain: Tensor, rng: np.random.Generator) -> Tensor:
+    """The intensities through a random curve that always rises; the brain's mean and deviation stay.
+
+    Source: the non-linear transformation of Models Genesis (Zhou et al., Medical Image Analysis 2021), by straight
+    pieces in place of a Bézier curve, and without the falling half.
+    """
+    values = channel[brain]
+    some = values[:: max(1, len(values) // _CURVE_SAMPLE)]
+    low, high = (float(torch.quantile(some, share)) for share in (0.01, 0.99))  # a bright vessel decides nothing
+    if high - low < 1e-6:  # a blank modality
+        return channel
+    steps = rng.dirichlet(np.full(_CURVE_PIECES, _CURVE_EVENNESS))
+    heights = np.concatenate([[0], np.cumsum(steps)]) * (high - low) + low
+    knots = np.linspace(low, high, _CURVE_PIECES + 1)
+    given = values.numpy()
+    curve = np.interp(given, knots, heights) + (given - np.clip(given, low, high))  # beyond its ends as it was
+    changed = torch.zeros_like(channel)
+    changed[brain] = torch.from_numpy(curve.astype(np.float32))
+    return _as_spread(changed, brain, values)
+
+
+def _as_spread(channel: Tensor, brain: Tensor, values: Tensor) -> Tensor:
+    """The channel moved and stretched, so that the brain's mean and deviation are those of `values`."""
+    inside = channel[brain]
+    return (channel - inside.mean()) / inside.std().clamp_min(1e-6) * values.std() + values.mean()
 
 
 def _blur(channel: Tensor, sigma: float) -> Tensor:

@@ -41,10 +41,14 @@ class AugmentConfig:
     bias_field: float = 0.3
     drop_modality: float = 0.05  # chance that one of the modalities is blank
     swap_modalities: float = 0.0  # chance that two of them change places
+    intensity_map: float = 0.0  # chance, for each modality, that its intensities go through a random rising curve
+    transplant: float = 0.0  # chance that the tumor of another case is put into the patch
+    synthesis: float = 0.0  # chance that labels and tissues are given new contrasts
 
     def __post_init__(self) -> None:
         chances = [self.flip, self.affine, self.noise, self.blur, self.thick_slices, self.contrast]
         chances += [self.low_resolution, self.gamma, self.bias_field, self.drop_modality, self.swap_modalities]
+        chances += [self.intensity_map, self.transplant, self.synthesis]
         if not all(0 <= chance <= 1 for chance in chances):
             raise ConfigError("chances of augmentation must be in [0, 1]")
         low, high = self.contrast_range

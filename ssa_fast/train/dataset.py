@@ -18,6 +18,7 @@ from ssa_fast.labels import LABELS, MODALITIES
 from ssa_fast.prepare.patches import cut_box
 from ssa_fast.prepare.prepared import PreparedCase
 from ssa_fast.train.config import AugmentConfig, TrainConfig
+from ssa_fast.train.transplant import cut_graft, transplanted
 from ssa_fast.volume.case import CaseFiles, read_case, read_reference
 from ssa_fast.volume.geometry import LabelArray, bounding_box
 from ssa_fast.volume.phantom import make_phantom
@@ -114,8 +115,23 @@ def draw_patch(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.rando
         start = np.round(center - half).astype(int)
         array = _crop(case.array, start, config.patch).float()
         labels = _crop(case.labels[None], start, config.patch)[0].long()
+    if config.augment.transplant and rng.random() < config.augment.transplant:  # drawn last: the rest is as without it
+        array, labels = _with_another_tumor(array, labels, [other for other in cases if other is not case], rng)
     x, y, z = (round(place) for place in center)
     return Patch(case=case.name, center=(x, y, z), array=array, labels=labels)
+
+
+def _with_another_tumor(
+    array: Tensor, labels: Tensor, others: Sequence[TrainingCase], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A patch with the tumor of one of the other cases in it, where there is one with a tumor, and room for it."""
+    donors = [case for case in others if case.voxels]
+    if not donors:
+        return array, labels
+    donor = donors[int(rng.integers(len(donors)))]
+    graft = cut_graft(donor.array.numpy(), donor.labels.numpy(), donor.voxels, rng)
+    changed = None if graft is None else transplanted(array.numpy(), labels.numpy(), graft, rng)
+    return (array, labels) if changed is None else (torch.from_numpy(changed[0]), torch.from_numpy(changed[1]))
 
 
 def _draw_case(cases: Sequence[TrainingCase], config: TrainConfig, rng: np.random.Generator) -> TrainingCase:

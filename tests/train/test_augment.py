@@ -25,7 +25,17 @@ OFF = AugmentConfig(
     bias_field=0,
     drop_modality=0,
 )
-INTENSITY = ("noise", "blur", "thick_slices", "low_resolution", "contrast", "gamma", "bias_field")
+INTENSITY = (
+    "noise",
+    "blur",
+    "thick_slices",
+    "low_resolution",
+    "contrast",
+    "gamma",
+    "bias_field",
+    "intensity_map",
+    "synthesis",
+)
 
 
 @pytest.fixture
@@ -96,6 +106,29 @@ def test_gamma_keeps_mean_and_deviation_of_the_brain(patch: tuple[Tensor, Tensor
     bent = module._gamma(patch[0][0], brain, 1.7)
     torch.testing.assert_close(bent[brain].mean(), patch[0][0][brain].mean(), atol=1e-4, rtol=0)
     torch.testing.assert_close(bent[brain].std(), patch[0][0][brain].std(), atol=1e-4, rtol=0)
+
+
+def test_a_random_curve_keeps_the_order_of_intensities_their_mean_and_deviation(patch: tuple[Tensor, Tensor]) -> None:
+    channel = patch[0][0]
+    brain = channel != 0
+    order = channel[brain].argsort()
+    curves = [module._mapped(channel, brain, np.random.default_rng(seed))[brain] for seed in (0, 1)]
+    for curve in curves:
+        assert bool((curve[order].diff() >= 0).all())
+        torch.testing.assert_close(curve.mean(), channel[brain].mean(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(curve.std(), channel[brain].std(), atol=1e-4, rtol=0)
+    assert float((curves[0] - curves[1]).abs().max()) > 0.1
+    blank = torch.zeros(4, 4, 4)
+    assert torch.equal(module._mapped(blank, blank == 0, np.random.default_rng(0)), blank)
+
+
+def test_what_is_new_draws_nothing_where_it_is_off(patch: tuple[Tensor, Tensor]) -> None:
+    """A run from before it was known goes on as it would have."""
+    rng, before = np.random.default_rng(0), np.random.default_rng(0)
+    augment(*patch, OFF, rng)
+    for _ in range(3 + 4 * 7 + 2):  # the flips, seven chances a modality, and two of them all
+        before.random()
+    assert rng.random() == before.random()
 
 
 def test_blur_keeps_a_constant_and_spreads_a_point() -> None:

@@ -91,11 +91,18 @@ def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[
     network_of(checkpoint)
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(cases: list[CaseFiles], tmp_path: Path) -> None:
-    _run(SHORT, cases, tmp_path / "whole")
+MADE_UP = dataclasses.replace(MILD, intensity_map=0.5, transplant=0.5, synthesis=0.5)
+
+
+@pytest.mark.parametrize("augmented", [MILD, MADE_UP], ids=["mild", "made up"])
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    cases: list[CaseFiles], tmp_path: Path, augmented: AugmentConfig
+) -> None:
+    config = dataclasses.replace(SHORT, augment=augmented)
+    _run(config, cases, tmp_path / "whole")
     reports: list[Progress] = []
     outcome = train(
-        SHORT,
+        config,
         _split(cases),
         tmp_path / "broken",
         reports.append,
@@ -103,7 +110,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(cases: list[CaseFiles], t
     )
     assert (outcome.began_at, outcome.step, outcome.steps) == (0, 4, 6)
     assert load_checkpoint(tmp_path / "broken" / LAST).facts["step"] == 4
-    assert [report.step for report in _run(SHORT, cases, tmp_path / "broken")] == [6]
+    assert [report.step for report in _run(config, cases, tmp_path / "broken")] == [6]
     whole, broken = (load_checkpoint(tmp_path / name / LAST) for name in ("whole", "broken"))
     assert whole.tensors.keys() == broken.tensors.keys()
     for name, tensor in whole.tensors.items():
