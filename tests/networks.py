@@ -25,6 +25,8 @@ def tiny_config(norm: Norm = "instance", stem: Stem = "half") -> UNetConfig:
 
 
 MEMBERS = {
+    "no full block": UNetConfig(channels=(4, 6, 8), norm="batch", stem="half", has_full_block=False),
+    "no full block, quarter": UNetConfig(channels=(4, 6), norm="instance", stem="quarter", has_full_block=False),
     "quarter": UNetConfig(channels=(4, 6), norm="instance", stem="quarter"),
     "deep": UNetConfig(
         channels=(4, 6, 8), norm="batch", stem="half", convolutions=(1, 3, 2), decoder_convolutions=(1, 2)

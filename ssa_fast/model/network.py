@@ -58,6 +58,7 @@ class UNetConfig:
     block: Block = "double"
     convolutions: tuple[int, ...] = ()  # 3x3x3 ones of each level on the way down, from the finest; empty: two each
     decoder_convolutions: tuple[int, ...] = ()  # the same on the way up, which has a level less
+    has_full_block: bool = True  # behind a stem: a block at the input's resolution; without, the head itself goes up
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or min(self.channels) < 1:
@@ -74,6 +75,8 @@ class UNetConfig:
         if self.norm == "group" and any(count % NORM_GROUPS for count in (*widths, *self.channels)):
             inside = f", {tuple(widths)} in bottlenecks" if self.block == "bottleneck" else ""
             raise ConfigError(f"group norm needs channels in multiples of {NORM_GROUPS}, got {self.channels}{inside}")
+        if not self.has_full_block and self.stem == "none":
+            raise ConfigError("without a stem every block is at the input's resolution: has_full_block says nothing")
         if self.modalities < 1 or self.classes < 2:
             raise ConfigError(f"need a modality and two classes, got {self.modalities} and {self.classes}")
 
@@ -81,6 +84,11 @@ class UNetConfig:
     def stride(self) -> int:
         """Voxels of the input, along an axis, to one of the finest level."""
         return _STRIDES[self.stem]
+
+    @property
+    def goes_up_to_a_block(self) -> bool:
+        """Whether the network ends in a block at the input's resolution, after one at the stem's."""
+        return self.stride > 1 and self.has_full_block
 
     @property
     def divisor(self) -> int:
@@ -105,12 +113,13 @@ class UNetConfig:
             words += f", {self.block} blocks"
         if self.convolutions or self.decoder_convolutions:
             words += f", {self.depths} convolutions down and {self.decoder_depths} up"
-        return words
+        return words if self.has_full_block else f"{words}, no block at full resolution"
 
 
 PRESETS: Mapping[str, UNetConfig] = {
     "reference": UNetConfig(),
     "lite": UNetConfig(channels=(24, 48, 96, 192), norm="instance", stem="half"),
+    "fast": UNetConfig(channels=(24, 48, 96, 192), norm="instance", stem="half", has_full_block=False),
 }
 
 
@@ -187,13 +196,14 @@ def layers(config: UNetConfig) -> Iterator[Layer]:
         shape = 2 * outputs, outputs, config.decoder_depths[level]
         yield from _block_layers(config, f"decoder.{level}", shape, scale)
         inputs = outputs
-    if stride > 1:
+    if config.goes_up_to_a_block:
         outputs = FULL_RESOLUTION_CHANNELS
         yield _layer("full.up", Convolution(edge=1, inputs=inputs, outputs=outputs), 1, input_scale=stride)
         joined = Convolution(edge=3, inputs=outputs + config.modalities, outputs=outputs)
         yield _layer("full.conv", joined, 1, norm=config.norm)
         inputs = outputs
-    yield _layer("head", Convolution(edge=1, inputs=inputs, outputs=config.classes), 1)
+    head = Convolution(edge=1, inputs=inputs, outputs=config.classes)
+    yield _layer("head", head, 1, input_scale=1 if config.has_full_block else stride)
 
 
 def _block_layers(config: UNetConfig, name: str, shape: tuple[int, int, int], scale: int) -> Iterator[Layer]:
@@ -262,8 +272,8 @@ def receptive_field(config: UNetConfig) -> int:
 def _seen(config: UNetConfig, place: int) -> int:
     """How many voxels the output at `place` is computed from: the way back through the network, as an interval."""
     low, high, stride = place, place, config.stride
-    if stride > 1:
-        low, high = (low - 1) // stride, (high + 1) // stride  # the full resolution's convolution, and up to it
+    rim = int(config.goes_up_to_a_block)  # of the full resolution's convolution
+    low, high = (low - rim) // stride, (high + rim) // stride  # and up to it
     for reach in config.decoder_depths:
         low, high = (low - reach) // 2, (high + reach) // 2  # a level's convolutions, and up to them
     for reach in reversed(config.depths[1:]):

@@ -48,11 +48,14 @@ class UNet(nn.Module):
             for fine, count in zip(channels[:-1], config.decoder_depths, strict=True)
         )
         self.full: FullResolution | None = None
-        head_inputs = channels[0]
-        if stride > 1:
+        self.head: nn.Module
+        if config.goes_up_to_a_block:
             self.full = FullResolution(config)
-            head_inputs = FULL_RESOLUTION_CHANNELS
-        self.head = nn.Conv3d(head_inputs, config.classes, kernel_size=1)
+            self.head = nn.Conv3d(FULL_RESOLUTION_CHANNELS, config.classes, kernel_size=1)
+        elif stride > 1:
+            self.head = nn.ConvTranspose3d(channels[0], config.classes, kernel_size=stride, stride=stride)
+        else:
+            self.head = nn.Conv3d(channels[0], config.classes, kernel_size=1)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Logits (N, K, X, Y, Z) of windows (N, C, X, Y, Z)."""

@@ -148,7 +148,7 @@ def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_level
         inside = output * (2 + _tensors(network, level, 2 * network.channels[level], count))
         alive = inside + passing * output + skips[level]
         yield _Block(kept=output if level < recomputed_levels else inside, alive=alive)
-    if has_stem:
+    if network.goes_up_to_a_block:
         full = value_bytes * FULL_RESOLUTION_CHANNELS * voxels
         yield _Block(kept=window + 3 * full, alive=window + 5 * full)
     logits = network.classes * voxels  # of the loss stay log-probabilities, probabilities and masks

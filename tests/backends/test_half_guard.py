@@ -190,9 +190,7 @@ def test_a_refusal_is_kept_until_another_driver_comes_or_its_file_is_removed(
     with pytest.raises(ArithmeticUnavailable):
         guarded("driver 580", 1.5)[0].labels(_brain())
     again, half = guarded("driver 580", 1.0)  # what slowed it has gone, but it is not asked
-    with pytest.raises(
-        ArithmeticUnavailable, match=r"1\.00 times as fast .*, or remove .*float16\.json"
-    ):
+    with pytest.raises(ArithmeticUnavailable, match=r"1\.00 times as fast .*, or remove .*float16\.json"):
         again.labels(_brain())
     assert half.runs == 0
     guarded("driver 581", 1.0)[0].labels(_brain())

@@ -142,6 +142,7 @@ RECEPTIVE = {
     "two levels": UNetConfig(channels=(1, 1), norm="none"),
     "two levels behind a stem": UNetConfig(channels=(1, 1), norm="none", stem="half"),
     "two levels at a quarter": UNetConfig(channels=(1, 1), norm="none", stem="quarter"),
+    "no full block": UNetConfig(channels=(1, 1), norm="none", stem="half", has_full_block=False),
     "three levels": UNetConfig(channels=(1, 2, 1), norm="none"),
     "three levels behind a stem": UNetConfig(channels=(1, 2, 1), norm="none", stem="half"),
     "uneven": UNetConfig(channels=(1, 1, 1), norm="none", convolutions=(1, 3, 2), decoder_convolutions=(2, 1)),
