@@ -45,7 +45,10 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ssa_fast", "ssa_fast.*"]),
     package_data={
-        "ssa_fast": ["py.typed", "pretrained/*.onnx", "pretrained/*.md", "train/recipes/*.toml", "evaluate/viewer/*"]
+        "ssa_fast": [
+            *("py.typed", "pretrained/*.onnx", "pretrained/*.json", "pretrained/*.md"),
+            *("train/recipes/*.toml", "evaluate/viewer/*"),
+        ]
     },
     # build profiles: `read_profile` finds them in the clone, else here in a folder above the package
     data_files=[

@@ -10,6 +10,7 @@ import click
 import ssa_fast
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import BackendUnavailable, CohortError
+from ssa_fast.evaluate.outside import RANGES_FILE, read_ranges
 from ssa_fast.files import write_json
 from ssa_fast.prepare.describe import (
     CaseFacts,
@@ -31,7 +32,10 @@ JSON_FILE, FIGURE_FILE = "description.json", "description.png"
 @click.argument("cases", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=FOLDER, required=True, help=f"Where {JSON_FILE} and {FIGURE_FILE} go.")
 @click.option("--figure/--no-figure", default=True, show_default=True, help="The figure needs the extra 'report'.")
-def command(cases: tuple[Path, ...], out: Path, figure: bool) -> None:
+@click.option(
+    "--ranges", is_flag=True, help=f"Also write {RANGES_FILE}, for 'report --training': no single case is in it."
+)
+def command(cases: tuple[Path, ...], out: Path, figure: bool, ranges: bool) -> None:
     """Describe CASES: shapes, spacing, intensities, volumes of the tumour and its labels, class balance.
 
     Also named are cases that may be one patient's (they belong into one fold) and cases whose modalities look
@@ -55,6 +59,9 @@ def command(cases: tuple[Path, ...], out: Path, figure: bool) -> None:
     click.echo(description_to_text(data))
     write_json(out / JSON_FILE, description_to_json(data, ssa_fast.__version__))
     click.echo(f"wrote {out / JSON_FILE}")
+    if ranges and facts:
+        write_json(out / RANGES_FILE, read_ranges(out / JSON_FILE).to_json(ssa_fast.__version__))
+        click.echo(f"wrote {out / RANGES_FILE}")
     if draw is not None and facts:
         click.echo(f"drew {draw(data, out / FIGURE_FILE)}")
     if problems:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ssa_fast.errors import ConfigError
+from ssa_fast.files import sha256
 from ssa_fast.labels import MODALITIES
 from ssa_fast.prepare.describe import CaseFacts
+from ssa_fast.pretrained import bundle_path, shipped_bundles
 
-__all__ = ["Range", "TrainingRanges", "read_ranges"]
+__all__ = ["RANGES_FILE", "Range", "TrainingRanges", "read_ranges", "shipped_ranges"]
+
+RANGES_FILE = "ranges.json"
+"""What `ssa-fast describe --ranges` writes: the ranges alone, and no case of which they are."""
+
+_SCHEMA, _SCHEMA_VERSION = "ssa-fast/ranges", 1
 
 Range: TypeAlias = tuple[float, float]  # least and most over the training cases
 
@@ -28,6 +35,10 @@ class TrainingRanges:
     brain_ml: Range
     tumor_ml: Range | None  # WT of the references; None without any
     medians: Mapping[str, Range]  # modality -> of the intensity over the brain
+
+    def to_json(self, version: str) -> dict[str, Any]:
+        """Plain values (JSON types), that `read_ranges` reads again; `version` is that of ssa-fast."""
+        return {"schema": _SCHEMA, "schema_version": _SCHEMA_VERSION, "ssa_fast": version, **asdict(self)}
 
     @property
     def rule(self) -> str:
@@ -52,28 +63,54 @@ class TrainingRanges:
         return list(dict.fromkeys(said for said in found if said))
 
 
-def read_ranges(path: Path) -> TrainingRanges:
-    """The ranges in a `description.json` of the training cases.
+def shipped_ranges(bundle_sha256: str) -> TrainingRanges | None:
+    """The ranges of the training cases of a shipped bundle, known by its fingerprint; None for any other."""
+    for name in shipped_bundles():
+        bundle = bundle_path(name)
+        path = bundle.with_name(f"{name}-training.json")
+        if path.is_file() and sha256(bundle.read_bytes()) == bundle_sha256:
+            return read_ranges(path)
+    return None
 
-    Raises ConfigError if the file is none, or describes no case.
+
+def read_ranges(path: Path) -> TrainingRanges:
+    """The ranges in a `description.json` of the training cases, or in a `RANGES_FILE`.
+
+    Raises ConfigError if the file is neither, or describes no case.
     """
     try:
-        cases: Sequence[Mapping[str, Any]] = list(json.loads(path.read_text(encoding="utf-8"))["by_case"].values())
-        tumors = [case["region_ml"]["WT"] for case in cases if case["region_ml"]]
-        return TrainingRanges(
-            cases=len(cases),
-            spacing_mm=_range([edge for case in cases for edge in case["spacing_mm"]]),
-            brain_ml=_range([case["brain_ml"] for case in cases]),
-            tumor_ml=_range(tumors) if tumors else None,
-            medians={
-                modality: _range([case["intensities"][modality]["median"] for case in cases]) for modality in MODALITIES
-            },
-        )
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return _kept_ranges(content) if content.get("schema") == _SCHEMA else _described_ranges(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: no description of training cases ({type(error).__name__}: {error}): make one with "
             "'ssa-fast describe TRAINING_CASES --out FOLDER', and give FOLDER/description.json"
         ) from error
+
+
+def _kept_ranges(content: Mapping[str, Any]) -> TrainingRanges:
+    tumor = content["tumor_ml"]
+    return TrainingRanges(
+        cases=int(content["cases"]),
+        spacing_mm=_range(content["spacing_mm"]),
+        brain_ml=_range(content["brain_ml"]),
+        tumor_ml=None if tumor is None else _range(tumor),
+        medians={modality: _range(content["medians"][modality]) for modality in MODALITIES},
+    )
+
+
+def _described_ranges(content: Mapping[str, Any]) -> TrainingRanges:
+    cases: Sequence[Mapping[str, Any]] = list(content["by_case"].values())
+    tumors = [case["region_ml"]["WT"] for case in cases if case["region_ml"]]
+    return TrainingRanges(
+        cases=len(cases),
+        spacing_mm=_range([edge for case in cases for edge in case["spacing_mm"]]),
+        brain_ml=_range([case["brain_ml"] for case in cases]),
+        tumor_ml=_range(tumors) if tumors else None,
+        medians={
+            modality: _range([case["intensities"][modality]["median"] for case in cases]) for modality in MODALITIES
+        },
+    )
 
 
 def _range(values: Sequence[float]) -> Range:

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from ssa_fast.cli import describe, prepare, train, verify
 from ssa_fast.errors import BackendUnavailable, CaseError, CohortError, ConfigError
+from ssa_fast.evaluate.outside import read_ranges
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.prepare.prepared import PatchSettings
@@ -113,6 +114,14 @@ def test_describe_writes_numbers_and_one_figure_and_names_what_it_cannot_read(ca
     assert isinstance(done.exception, CohortError)
     assert "no t1n" in done.output
     assert [path.name for path in (tmp_path / "e").iterdir()] == ["description.json"]
+
+
+def test_the_ranges_of_a_description_are_written_where_asked_for_and_read_again(cases: Path, tmp_path: Path) -> None:
+    done = run(describe, cases, "--out", tmp_path / "d", "--no-figure", "--ranges")
+    assert done.exit_code == 0, done.output
+    ranges = read_ranges(tmp_path / "d" / "ranges.json")
+    assert ranges == read_ranges(tmp_path / "d" / "description.json")
+    assert ranges.cases == 2
 
 
 def test_describe_without_matplotlib_says_so_before_it_reads(

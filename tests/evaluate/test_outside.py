@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ssa_fast.errors import ConfigError
-from ssa_fast.evaluate.outside import read_ranges
+from ssa_fast.evaluate.outside import read_ranges, shipped_ranges
 from ssa_fast.labels import MODALITIES
-from ssa_fast.prepare.describe import CaseFacts, DataSet, Intensities, description_to_json
+from ssa_fast.model.bundle import read_bundle
+from ssa_fast.prepare.describe import CaseFacts, DataSet, Intensities, describe_case, description_to_json
+from ssa_fast.pretrained import bundle_path, shipped_bundles
+from ssa_fast.volume.case import find_cases
 
 
 def facts(name: str, brain_ml: float, median: float, tumor_ml: float = 50, edge: float = 1) -> CaseFacts:
@@ -61,6 +65,38 @@ def test_what_is_outside_is_said_with_both_numbers(
     description: Path, case: CaseFacts, predicted_ml: float, said: str
 ) -> None:
     assert said in read_ranges(description).outside(case, predicted_ml)
+
+
+def test_ranges_that_were_kept_are_those_of_the_description_and_name_no_case(description: Path) -> None:
+    ranges = read_ranges(description)
+    kept = description.with_name("ranges.json")
+    kept.write_text(json.dumps(ranges.to_json("1.0")))
+    assert read_ranges(kept) == ranges
+    bare = description.with_name("bare.json")
+    bare.write_text(json.dumps(replace(ranges, tumor_ml=None).to_json("1.0")))
+    assert read_ranges(bare).tumor_ml is None
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_a_shipped_bundle_brings_the_ranges_of_all_its_training_cases_and_no_name(name: str) -> None:
+    bundle = read_bundle(bundle_path(name))
+    ranges = shipped_ranges(bundle.sha256)
+    assert ranges is not None
+    assert ranges.cases == len(bundle.spec.trained_on.split())
+    text = bundle_path(name).with_name(f"{name}-training.json").read_text()
+    assert not any(case in text for case in bundle.spec.trained_on.split())
+    assert shipped_ranges("0" * 64) is None
+
+
+@pytest.mark.slow
+def test_the_shipped_ranges_are_those_of_the_cases_that_lite_was_trained_on(shared_ssa: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(bundle_path("lite"))
+    cases = [shared_ssa / case for case in bundle.spec.trained_on.split()]
+    described = [describe_case(files) for files in find_cases(cases)]
+    data = DataSet(cases=tuple(one[0] for one in described if isinstance(one, tuple)), repeats=())
+    path = tmp_path / "description.json"
+    path.write_text(json.dumps(description_to_json(data, "1.0")))
+    assert shipped_ranges(bundle.sha256) == read_ranges(path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"by_case": {}}', '{"by_case": {"A": {}}}', "[]"])
