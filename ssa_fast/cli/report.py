@@ -25,7 +25,12 @@ __all__ = ["command"]
 @click.argument("cases", nargs=-1, type=PATH)
 @click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Where the report goes.")
 @click.option("--bundle", help="The network that made the predictions: a shipped bundle's name, or an .onnx file.")
-@click.option("--training", type=PATH, metavar="JSON", help="What 'describe' wrote of the cases it was trained on.")
+@click.option(
+    "--training",
+    type=PATH,
+    metavar="JSON",
+    help="What 'describe' wrote of the cases it was trained on; a shipped bundle brings its own.",
+)
 @click.option(
     "--metrics",
     type=click.Choice(["full", "overlap"]),
@@ -40,8 +45,8 @@ def command(
 
     Of predictions it writes report.html, report.md, scores.json, scores.csv and figures; of a run report and figures.
     Figures are PNG and SVG (extra 'report'). Numbers come from the files alone. --bundle names the network, so that the
-    report can say what it was trained on; with --training it says which cases are unlike the training cases. Research
-    use only. A case that cannot be scored or drawn is named; the exit code is then 2.
+    report can say what it was trained on; where its training cases are known, it says which cases are unlike them.
+    Research use only. A case that cannot be scored or drawn is named; the exit code is then 2.
     """
     if is_training_run(folder):
         if cases or bundle is not None or training is not None:

@@ -12,7 +12,7 @@ import ssa_fast
 from ssa_fast.errors import BackendUnavailable, CaseError, SsaFastError
 from ssa_fast.evaluate.anatomy import Anatomy, case_anatomies
 from ssa_fast.evaluate.document import Section, to_html, to_markdown
-from ssa_fast.evaluate.outside import TrainingRanges
+from ssa_fast.evaluate.outside import TrainingRanges, shipped_ranges
 from ssa_fast.evaluate.provenance import provenance
 from ssa_fast.evaluate.report import to_csv
 from ssa_fast.evaluate.run_report import Findings, findings_json, sections
@@ -38,7 +38,7 @@ class Wanted:
     out: Path
     profile: Profile = PROFILES["full"]
     bundle: Bundle | None = None  # that made the predictions
-    training: TrainingRanges | None = None  # of the cases that it was trained on
+    training: TrainingRanges | None = None  # of the cases that it was trained on; None: as shipped with the bundle
 
 
 def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wanted) -> Findings:
@@ -52,14 +52,15 @@ def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wa
     evaluation = score_cases(predictions, cases, wanted.profile)
     files_of = {files.name: files for files in cases}
     unread: dict[str, str] = {}
-    outside = _outside(evaluation, files_of, wanted.training, unread)
+    ranges = wanted.training or shipped_ranges(source.bundle_sha256)
+    outside = _outside(evaluation, files_of, ranges, unread)
     slices = _slices(evaluation, files_of, unread)
     anatomies = _anatomies(evaluation, files_of, unread)
     findings = Findings(
         evaluation=evaluation,
         source=source,
         outside=outside,
-        outside_rule="" if wanted.training is None else wanted.training.rule,
+        outside_rule="" if ranges is None else ranges.rule,
         anatomies=anatomies,
         unread=unread,
     )

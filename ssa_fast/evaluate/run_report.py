@@ -132,8 +132,8 @@ def _outside(findings: Findings) -> Section:
     title = "Unlike the training cases?"
     if findings.outside is None:
         line = (
-            "Not looked into: no description of the training cases was given (ssa-fast describe writes one, "
-            "--training takes it)."
+            "Not looked into: the training cases are not known (a shipped bundle brings its own, by --bundle or the "
+            "records; ssa-fast describe describes others, --training takes it)."
         )
         return Section(title=title, lines=[line])
     rows = [[name, "; ".join(found) or "nothing found"] for name, found in sorted(findings.outside.items())]

@@ -16,6 +16,8 @@ from ssa_fast.cli.report import command
 from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.evaluate.provenance import RESEARCH_ONLY
 from ssa_fast.evaluate.run_report import SCHEMA, SCHEMA_VERSION
+from ssa_fast.files import sha256
+from ssa_fast.pretrained import bundle_path
 from tests.cases import tumor_labels, write_case, write_nifti
 from tests.evaluate.test_training_run import epochs, write_run
 
@@ -59,7 +61,7 @@ def test_a_report_holds_the_scores_in_every_form_and_every_figure_twice(folder: 
     for page in ("report.md", "report.html"):
         text = (out / page).read_text()
         assert RESEARCH_ONLY in text
-        assert "Not looked into: no description of the training cases was given" in text
+        assert "Not looked into: the training cases are not known" in text
         assert f"{(1 + dice) / 2:.3f}" in text  # the mean
         assert f"pages/{TWO}.html" in text
         assert f"pages/{ONE}.html" not in text  # there is none
@@ -78,6 +80,16 @@ def test_a_case_without_a_prediction_and_one_without_images_are_named_and_the_re
     text = (folder / "out" / "report.md").read_text()
     assert "not scored: 1" in text
     assert json.loads((folder / "out" / "scores.json").read_text())["images_not_read"].keys() == {TWO}
+
+
+def test_the_training_cases_of_a_shipped_bundle_are_known_by_the_records_alone(folder: Path) -> None:
+    record = {"bundle_sha256": sha256(bundle_path("lite").read_bytes())}
+    (folder / "predictions" / f"{ONE}.json").write_text(json.dumps(record))
+    done = _run(folder, "--metrics", "overlap")
+    assert done.exception is None, done.output
+    outside = json.loads((folder / "out" / "scores.json").read_text())["outside_training"]
+    assert any(said.startswith("brain ") for said in outside[ONE])  # tiny
+    assert "12 training cases" in (folder / "out" / "report.md").read_text()
 
 
 def test_the_cases_of_predictions_must_be_named(folder: Path) -> None:
