@@ -23,7 +23,16 @@ from ssa_fast.volume.case import errors_of_case, same_grid
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding_box
 from ssa_fast.volume.nifti import Volume, read_labels
 
-__all__ = ["BINS", "RULE", "Calibration", "Reliability", "calibrate", "calibrate_case", "reliability"]
+__all__ = [
+    "BINS",
+    "RULE",
+    "Calibration",
+    "Reliability",
+    "calibrate",
+    "calibrate_case",
+    "has_probabilities",
+    "reliability",
+]
 
 BINS = 10
 """Of probabilities from 0 to 1, equally wide; a bound belongs to the bin above it, 1 to the last."""
@@ -109,6 +118,11 @@ def calibrate(cases: Sequence[CaseScores]) -> Calibration:
         except CaseError as error:
             failures[case.name] = str(error)
     return Calibration(cases=found, failures=failures)
+
+
+def has_probabilities(case: CaseScores) -> bool:
+    """Whether a map of probabilities is beside the prediction."""
+    return map_path(case.prediction.parent, case.name, _KIND).is_file()
 
 
 def calibrate_case(name: str, reference: Path, prediction: Path) -> dict[str, Reliability]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import ssa_fast
 from ssa_fast.errors import BackendUnavailable, CaseError, SsaFastError
 from ssa_fast.evaluate.anatomy import Anatomy, case_anatomies
+from ssa_fast.evaluate.calibration import calibrate, has_probabilities
 from ssa_fast.evaluate.document import Section, to_html, to_markdown
+from ssa_fast.evaluate.look_first import look_first
 from ssa_fast.evaluate.outside import TrainingRanges, shipped_ranges
 from ssa_fast.evaluate.provenance import provenance
 from ssa_fast.evaluate.report import to_csv
@@ -61,11 +63,13 @@ def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wa
         source=source,
         outside=outside,
         outside_rule="" if ranges is None else ranges.rule,
+        calibration=calibrate(evaluation.cases) if any(map(has_probabilities, evaluation.cases)) else None,
+        look_first=look_first({case.name: case.prediction for case in evaluation.cases}, evaluation.cases),
         anatomies=anatomies,
         unread=unread,
     )
     write_json(wanted.out / "scores.json", findings_json(findings, ssa_fast.__version__))
-    write_whole(wanted.out / "scores.csv", to_csv(evaluation).encode())
+    write_whole(wanted.out / "scores.csv", to_csv(evaluation, findings.calibration).encode())
     analyses = _draw_cases(anatomies, wanted.out)
     pages = {case.name: f"{_PAGES}/{case.name}.html" for case in evaluation.cases}
     there = {name: page for name, page in pages.items() if (wanted.out / page).is_file()}
@@ -152,14 +156,17 @@ def _draw_cases(anatomies: Mapping[str, Mapping[str, Anatomy]], out: Path) -> di
 
 def _draw(findings: Findings, slices: Mapping[str, Overlay], out: Path) -> list[tuple[str, str]]:
     """The figures written; their titles, and their files beside the report."""
+    from ssa_fast.evaluate.calibration_figure import calibration_figure
     from ssa_fast.evaluate.chart import save_figure
     from ssa_fast.evaluate.dashboard import dashboard
     from ssa_fast.evaluate.nine_panels import nine_panels
 
-    evaluation = findings.evaluation
-    figures = (
+    evaluation, calibration = findings.evaluation, findings.calibration
+    figures = [
         ("Performance", "02_performance_dashboard", dashboard(evaluation, findings.source)),
         ("Evaluation in nine panels", "04_evaluation", nine_panels(evaluation, slices)),
-    )
+    ]
+    if calibration is not None and calibration.cases:
+        figures.append(("Reliability of the probabilities", "05_calibration", calibration_figure(calibration)))
     folder = out / "figures"
     return [(title, f"figures/{save_figure(figure, folder, name)[0].name}") for title, name, figure in figures]

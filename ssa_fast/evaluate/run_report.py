@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ssa_fast.evaluate.anatomy import Anatomy
+from ssa_fast.evaluate.calibration import RULE, Calibration
+from ssa_fast.evaluate.calibration_table import calibration_json, calibration_rows
 from ssa_fast.evaluate.comparison import summaries_json
 from ssa_fast.evaluate.document import Section
+from ssa_fast.evaluate.look_first import NO_RECORDS, LookFirst, look_first_json, look_first_rows, look_first_words
 from ssa_fast.evaluate.provenance import RESEARCH_ONLY, Provenance
 from ssa_fast.evaluate.report import to_json
 from ssa_fast.evaluate.scores import Evaluation
@@ -30,6 +33,8 @@ class Findings:
     source: Provenance
     outside: Mapping[str, Sequence[str]] | None = None  # case -> what is unlike the training cases; None: not looked
     outside_rule: str = ""
+    calibration: Calibration | None = None  # None: no case has probabilities
+    look_first: LookFirst | None = None  # None: no record says what to look at first
     anatomies: Mapping[str, Mapping[str, Anatomy]] = field(
         default_factory=dict
     )  # case -> which segmentation -> numbers
@@ -52,6 +57,8 @@ def findings_json(findings: Findings, version: str) -> dict[str, Any]:
         "provenance": asdict(findings.source),
         "cases_seen_in_training": findings.seen,
         "outside_training": None if findings.outside is None else {k: list(v) for k, v in findings.outside.items()},
+        "calibration": None if findings.calibration is None else calibration_json(findings.calibration),
+        "look_first": None if findings.look_first is None else look_first_json(findings.look_first),
         "anatomy": {
             name: {which: _plain(one) for which, one in found.items()} for name, found in findings.anatomies.items()
         },
@@ -70,7 +77,7 @@ def sections(findings: Findings, pictures: Sequence[tuple[str, str]], pages: Map
     """What report.md and report.html hold; `pictures` are titles and files, `pages` case -> its own page."""
     found = [_introduction(findings), _scores(findings)]
     found += [Section(title=title, pictures=[(title, path)]) for title, path in pictures]
-    found += [_cases(findings, pages), _outside(findings)]
+    found += [_cases(findings, pages), _look_first(findings), _calibration(findings), _outside(findings)]
     if findings.evaluation.failures:
         found.append(Section(title="Not scored", lines=list(findings.evaluation.failures.values())))
     if findings.unread:
@@ -126,6 +133,27 @@ def _cases(findings: Findings, pages: Mapping[str, str]) -> Section:
         rows.append(row)
     links = [(name, path) for name, path in sorted(pages.items())]
     return Section(title="Cases", table=[head, *rows], links=links)
+
+
+def _look_first(findings: Findings) -> Section:
+    title = "Cases to look at first"
+    if findings.look_first is None:
+        return Section(title=title, lines=[NO_RECORDS])
+    return Section(title=title, lines=look_first_words(findings.look_first), table=look_first_rows(findings.look_first))
+
+
+def _calibration(findings: Findings) -> Section:
+    title, calibration = "Calibration of the probabilities", findings.calibration
+    if calibration is None:
+        line = "Not looked into: no probabilities are beside the predictions (infer --probabilities writes them)."
+        return Section(title=title, lines=[line])
+    pooled = calibration.pooled()
+    lines = [RULE.replace("\n", " ")] if pooled else []
+    return Section(
+        title=title,
+        lines=[*lines, *calibration.failures.values()],
+        table=calibration_rows(pooled) if pooled else [],
+    )
 
 
 def _outside(findings: Findings) -> Section:
