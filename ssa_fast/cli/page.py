@@ -8,7 +8,8 @@ import click
 
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import CaseError, CohortError
-from ssa_fast.evaluate.page import CasePage, write_case_page, write_cohort_page
+from ssa_fast.evaluate.cohort_page import write_cohort_page
+from ssa_fast.evaluate.page import CasePage, write_case_page
 from ssa_fast.evaluate.scores import find_predictions, prediction_of
 from ssa_fast.volume.case import find_cases
 

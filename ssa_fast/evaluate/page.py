@@ -1,24 +1,20 @@
-"""A page a case, to turn and scroll in any browser without a network, and one page that lists them."""
+"""A page a case, to turn and scroll in any browser without a network."""
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-import ssa_fast
 from ssa_fast.errors import CaseError
-from ssa_fast.evaluate.page_facts import NOTICE, Provenance, facts_html, mean_dice, read_provenance
+from ssa_fast.evaluate.page_facts import Provenance, facts_html, mean_dice, read_provenance
 from ssa_fast.evaluate.page_surface import mz3_bytes, surface_of
+from ssa_fast.evaluate.page_template import base64_text, filled_template, head_html, made_by, viewer_text
 from ssa_fast.evaluate.page_thumbnail import thumbnail_png
 from ssa_fast.evaluate.page_volumes import DIFFERENCES, ByteArray, Scene, difference, nifti_bytes, read_scene
 from ssa_fast.evaluate.scores import CaseScores, score_volumes
@@ -28,7 +24,7 @@ from ssa_fast.volume.case import CaseFiles, errors_of_case
 from ssa_fast.volume.geometry import LabelArray
 from ssa_fast.volume.nifti import read_labels
 
-__all__ = ["LARGEST_BYTES", "CasePage", "write_case_page", "write_cohort_page"]
+__all__ = ["LARGEST_BYTES", "CasePage", "write_case_page"]
 
 LARGEST_BYTES = 15_000_000
 """Of a page."""
@@ -41,7 +37,6 @@ _MAP_ABOUT = {
     "entropy": "0 where one label has all the probability, 1 where all are equally likely",
     "disagreement": "how far the votes disagree, from 0 to 1",
 }
-_MARK = re.compile(r"@@([a-z]+)@@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +72,10 @@ def write_case_page(files: CaseFiles, prediction: Path, out: Path) -> CasePage:
     provenance = read_provenance(prediction, files.name)
     scene = read_scene(files, predicted, provenance.maps)
     parts = {
-        "title": escape(files.name),
-        "style": _text("style.css"),
-        "notice": escape(NOTICE),
+        "head": head_html(files.name, "case"),
         "facts": facts_html(scores, predicted, provenance),
-        "footer": _footer_html(has_viewer=True),
-        "viewer": _text(_NIIVUE),
+        "footer": _footer_html(),
+        "viewer": viewer_text(_NIIVUE),
     }
     write_whole(out, _fitting_page(files.name, scene, parts))
     return CasePage(
@@ -95,36 +88,17 @@ def write_case_page(files: CaseFiles, prediction: Path, out: Path) -> CasePage:
     )
 
 
-def write_cohort_page(pages: Sequence[CasePage], failures: Mapping[str, str], out: Path) -> Path:
-    """Write the list of case pages, worst first, with a picture each; `failures` are case -> why it has no page.
-
-    Pages must lie in the folder of `out`: links are by file name.
-    """
-    items = "\n".join(_item_html(page) for page in sorted(pages, key=lambda page: page.rank))
-    lost = "".join(f"<li>{escape(reason)}</li>" for reason in failures.values())
-    failed = f'<div class="trouble">Without a page: {len(failures)}<ul>{lost}</ul></div>' if failures else ""
-    order = (
-        "Worst first, by the mean Dice of WT, TC and ET; then cases without a reference, by the least agreement "
-        "of votes (of a single vote: the least expected Dice)."
-    )
-    parts = {
-        "title": f"{len(pages)} case{'s' * (len(pages) != 1)}",
-        "style": _text("style.css"),
-        "notice": escape(NOTICE),
-        "facts": f'<p class="quiet">{order}</p>{failed}<ol class="cases">{items}</ol>',
-        "footer": _footer_html(has_viewer=False),
-    }
-    write_whole(out, _filled("cohort.html", parts).encode())
-    return out
-
-
 def _fitting_page(name: str, scene: Scene, parts: Mapping[str, str]) -> bytes:
     data = _scene_json(scene)
     for coarse in _COARSE:
         images = nifti_bytes(scene.images if coarse == 1 else _coarsened(scene, coarse), scene.affine)
         fewer = "" if coarse == 1 else f" Images are in {256 // coarse} levels of grey, to keep this page small."
-        filled = {**parts, "footer": parts["footer"] + fewer, "data": _script_json({**data, "images": _base64(images)})}
-        page = _filled("case.html", filled).encode()
+        filled = {
+            **parts,
+            "footer": parts["footer"] + fewer,
+            "data": _script_json({**data, "images": base64_text(images)}),
+        }
+        page = filled_template("case.html", filled).encode()
         if len(page) <= LARGEST_BYTES:
             return page
     raise CaseError(
@@ -163,16 +137,16 @@ def _shown_point(scene: Scene) -> list[float]:
 def _overlays(scene: Scene) -> dict[str, Any]:
     colors = [{"name": f"{LABEL_NAMES[it]} {LABEL_TITLES[it]}", "color": LABEL_COLORS[it]} for it in LABELS]
     overlays: dict[str, Any] = {
-        name: {"title": name, "colors": colors, "data": _base64(nifti_bytes(labels, scene.affine))}
+        name: {"title": name, "colors": colors, "data": base64_text(nifti_bytes(labels, scene.affine))}
         for name, labels in scene.labels.items()
     }
     if "reference" in scene.labels:
         kinds = difference(scene.labels["reference"], scene.labels["prediction"])
         rows = [{"name": name, "color": color} for name, color in DIFFERENCES.values()]
-        data = _base64(nifti_bytes(kinds, scene.affine))
+        data = base64_text(nifti_bytes(kinds, scene.affine))
         overlays["difference"] = {"title": "difference", "colors": rows, "data": data}
     for kind, values in scene.maps.items():
-        data = _base64(nifti_bytes(values, scene.affine))
+        data = base64_text(nifti_bytes(values, scene.affine))
         overlays[kind] = {"title": _MAP_TITLES[kind], "range": _MAP_RANGE, "about": _MAP_ABOUT[kind], "data": data}
     return overlays
 
@@ -184,7 +158,7 @@ def _surfaces(scene: Scene) -> list[dict[str, Any]]:
     def add(of: str, name: str, look: tuple[str, float], mask: LabelArray, step: int = 1) -> None:
         surface = surface_of(mask[::step, ::step, ::step] > 0, scene.affine @ np.diag([step, step, step, 1]))
         if len(surface.triangles):
-            data = _base64(mz3_bytes(surface))
+            data = base64_text(mz3_bytes(surface))
             surfaces.append({"of": of, "name": name, "color": look[0], "opacity": look[1], "data": data})
 
     for of, labels in scene.labels.items():
@@ -202,42 +176,13 @@ def _least_expected(provenance: Provenance) -> float | None:
     return min(values, default=None)
 
 
-def _item_html(page: CasePage) -> str:
-    if page.scores is not None:
-        words = "Dice " + ", ".join(
-            f"{region} {page.scores.value('dice', region):.3f}" for region in ("WT", "TC", "ET")
-        )
-    elif page.least_expected is not None:
-        words = f"no reference; least agreement or expected Dice {page.least_expected:.3f}"
-    else:
-        words = "no reference"
-    first = f"<br>look first at {escape(', '.join(page.look_first))}" if page.look_first else ""
-    link, picture = quote(page.path.name), _base64(page.thumbnail)
-    image = f'<img alt="slice with most tumour, under the prediction" src="data:image/png;base64,{picture}">'
-    return f'<li><a href="{link}">{image}{escape(page.name)}</a><p>{words}{first}</p></li>'
-
-
-def _footer_html(*, has_viewer: bool) -> str:
-    made = f"Made by ssa-fast {ssa_fast.__version__}."
-    if not has_viewer:
-        return made
-    licenses = f"<details><summary>Licences of the viewer</summary><pre>{escape(_text('LICENSES.txt'))}</pre></details>"
+def _footer_html() -> str:
+    licenses = (
+        f"<details><summary>Licences of the viewer</summary><pre>{escape(viewer_text('LICENSES.txt'))}</pre></details>"
+    )
     version = _NIIVUE.removeprefix("niivue-").removesuffix(".umd.js")
-    return f"{licenses} {made} Viewer: NiiVue {version} (BSD-2-Clause), in this file."
-
-
-def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """A template with its marks replaced in one pass: what is put in is not looked through again."""
-    return _MARK.sub(lambda mark: parts[mark[1]], _text(template))
-
-
-def _text(name: str) -> str:
-    return (resources.files("ssa_fast.evaluate") / "viewer" / name).read_text(encoding="utf-8")
+    return f"{licenses} {made_by()} Viewer: NiiVue {version} (BSD-2-Clause), in this file."
 
 
 def _script_json(value: object) -> str:
     return json.dumps(value).replace("<", "\\u003c")  # nothing in it can end the script
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")

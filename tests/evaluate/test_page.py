@@ -16,7 +16,7 @@ import pytest
 
 import ssa_fast.evaluate.page as page_module
 from ssa_fast.errors import CaseError
-from ssa_fast.evaluate.page import LARGEST_BYTES, CasePage, write_case_page, write_cohort_page
+from ssa_fast.evaluate.page import LARGEST_BYTES, CasePage, write_case_page
 from ssa_fast.files import sha256
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import SHAPE, tumor_labels, write_case, write_nifti
@@ -28,7 +28,7 @@ VIEWER_SHA256 = (
 )
 
 
-def _case(folder: Path, name: str = NAME, *, shift: int = 1, labels: bool = True) -> tuple[CaseFiles, Path]:
+def case_with_record(folder: Path, name: str = NAME, *, shift: int = 1, labels: bool = True) -> tuple[CaseFiles, Path]:
     """A case and a prediction that is its reference, moved along X by `shift` voxels, with a record and a map."""
     write_case(folder / "cases" / name, name, labels=labels)
     out = folder / "predictions"
@@ -49,8 +49,8 @@ def _case(folder: Path, name: str = NAME, *, shift: int = 1, labels: bool = True
     return files, prediction
 
 
-def _written(folder: Path, **case: Any) -> tuple[CasePage, str]:
-    files, prediction = _case(folder, **case)
+def written(folder: Path, **case: Any) -> tuple[CasePage, str]:
+    files, prediction = case_with_record(folder, **case)
     page = write_case_page(files, prediction, folder / "pages" / f"{files.name}.html")
     return page, page.path.read_text()
 
@@ -69,7 +69,7 @@ def test_the_viewer_is_the_file_that_its_publisher_made() -> None:
 
 
 def test_a_page_tells_the_scores_and_where_the_labels_come_from(tmp_path: Path) -> None:
-    page, text = _written(tmp_path)
+    page, text = written(tmp_path)
     assert page.scores is not None
     for region in ("WT", "TC", "ET"):
         row = re.search(f'<th scope="row">{region}</th><td>([0-9.]+)</td>', text)
@@ -83,22 +83,22 @@ def test_a_page_tells_the_scores_and_where_the_labels_come_from(tmp_path: Path) 
 
 
 def test_a_page_loads_nothing_and_forbids_itself_to(tmp_path: Path) -> None:
-    _, text = _written(tmp_path)
+    _, text = written(tmp_path)
     assert "default-src 'none'" in text
     assert not re.search(r"<(script|img|link|iframe)[^>]+(src|href)=", text.split("<script>")[0])
     assert len(text) < LARGEST_BYTES
 
 
 def test_overlays_are_those_that_there_are(tmp_path: Path) -> None:
-    assert list(_data(_written(tmp_path / "a")[1])["overlays"]) == ["prediction", "reference", "difference", "entropy"]
-    page, text = _written(tmp_path / "b", labels=False)
+    assert list(_data(written(tmp_path / "a")[1])["overlays"]) == ["prediction", "reference", "difference", "entropy"]
+    page, text = written(tmp_path / "b", labels=False)
     assert list(_data(text)["overlays"]) == ["prediction", "entropy"]
     assert page.scores is None
     assert "No reference, so there are no scores" in text
 
 
 def test_a_record_of_other_labels_is_not_believed_nor_are_its_maps(tmp_path: Path) -> None:
-    files, prediction = _case(tmp_path)
+    files, prediction = case_with_record(tmp_path)
     write_nifti(prediction, np.roll(tumor_labels(), 2, axis=0))
     text = write_case_page(files, prediction, tmp_path / "page.html").path.read_text()
     assert f"the record {NAME}.json is of another label map than this one" in text
@@ -107,24 +107,21 @@ def test_a_record_of_other_labels_is_not_believed_nor_are_its_maps(tmp_path: Pat
 
 
 def test_a_map_that_was_altered_since_is_left_out(tmp_path: Path) -> None:
-    files, prediction = _case(tmp_path)
+    files, prediction = case_with_record(tmp_path)
     write_nifti(prediction.with_name(f"{NAME}-entropy.nii.gz"), np.ones(SHAPE, dtype=np.float32))
     text = write_case_page(files, prediction, tmp_path / "page.html").path.read_text()
     assert "entropy" not in _data(text)["overlays"]
 
 
 def test_a_name_cannot_become_markup(tmp_path: Path) -> None:
-    page, text = _written(tmp_path, name="a<b>&c")
+    _, text = written(tmp_path, name="a<b>&c")
     assert "<b>" not in text.split("<script>")[0]
-    listed = write_cohort_page([page], {}, tmp_path / "index.html").read_text()
-    assert 'href="a%3Cb%3E%26c.html"' in listed
-    assert "<b>" not in listed
 
 
 def test_a_page_that_would_be_too_large_has_fewer_greys_and_then_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files, prediction = _case(tmp_path)
+    files, prediction = case_with_record(tmp_path)
     whole = len(write_case_page(files, prediction, tmp_path / "page.html").path.read_bytes())
     monkeypatch.setattr(page_module, "LARGEST_BYTES", whole - 1)
     text = write_case_page(files, prediction, tmp_path / "page.html").path.read_text()
@@ -134,16 +131,6 @@ def test_a_page_that_would_be_too_large_has_fewer_greys_and_then_is_refused(
         write_case_page(files, prediction, tmp_path / "page.html")
 
 
-def test_the_list_has_the_worst_first_then_those_without_reference(tmp_path: Path) -> None:
-    pages = [_written(tmp_path, name=name, shift=shift)[0] for name, shift in (("good", 0), ("bad", 3), ("fair", 1))]
-    pages.append(_written(tmp_path, name="unknown", labels=False)[0])
-    text = write_cohort_page(pages, {"lost": "case lost: no t1c"}, tmp_path / "pages" / "index.html").read_text()
-    links = re.findall(r'href="(\w+)\.html"', text)
-    assert links == ["bad", "fair", "good", "unknown"]
-    assert text.count("data:image/png;base64,") == 4
-    assert "case lost: no t1c" in text
-
-
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The page of a small case, at its axial slices, in a browser that was given time to draw it."""
@@ -151,7 +138,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip("needs a Chromium on the path, such as Debian's package chromium")
     pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ssa-fast[report]'")
     folder = tmp_path_factory.mktemp("page")
-    page, _ = _written(folder)
+    page, _ = written(folder)
     browser = Browser(folder / "profile")
     try:
         browser.open(page.path, "#view=axial", size=(500, 700))
