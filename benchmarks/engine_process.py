@@ -39,7 +39,6 @@ class Setup:
     batch: int = 1  # windows a call
     threads: int = 0  # processors that it may use; 0: all
     is_contiguous: bool = False  # of torch: not channels-last
-    is_compiled: bool = False  # of torch: by torch.compile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,15 +56,12 @@ def main() -> None:
 
 def _opened(setup: Setup) -> Backend:
     backend = open_backend(setup.backend, read_bundle(Path(setup.bundle)), setup.precision)
-    if setup.is_contiguous or setup.is_compiled:  # rungs that nothing takes by itself
+    if setup.is_contiguous:  # a rung that nothing takes by itself
         import torch
 
         given: Any = backend
-        if setup.is_contiguous:
-            given._layout = torch.contiguous_format
-            given._network = given._network.to(memory_format=torch.contiguous_format)
-        if setup.is_compiled:
-            given._network = torch.compile(given._network)
+        given._layout = torch.contiguous_format
+        given._network = given._network.to(memory_format=torch.contiguous_format)
     return backend
 
 

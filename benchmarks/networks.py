@@ -13,15 +13,18 @@ from benchmarks.records import preset_of
 from ssa_fast import hardware
 from ssa_fast.backends import available_backends, open_backend
 from ssa_fast.export.convert import int8_form, write_form
-from ssa_fast.export.parity import LIMITS, answers_of, compare, open_reference, read_proofs
+from ssa_fast.export.parity import answers_of, compare, open_reference, read_proofs
 from ssa_fast.export.to_bundle import export_bundle
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.checkpoint import Checkpoint
+from ssa_fast.model.parity import Limits
 from ssa_fast.model.spec import PRESETS, ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.volume.case import CaseFiles
 
 __all__ = ["Measured", "int8_bundle_of", "random_bundle", "runs_here"]
+
+_LOOSE = Limits(label_agreement=0.98, dice_change=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +68,15 @@ def random_bundle(preset: str, proof: CaseFiles, path: Path) -> Path:
 
 
 def int8_bundle_of(bundle: Path, case: CaseFiles, path: Path) -> Path:
-    """The int8 form of a bundle, calibrated and proven on one case. Raises ParityError if it is too far off."""
+    """The int8 form of a bundle, all of it, calibrated and proven on one case: what it costs stands beside its rows.
+
+    The limits of `export` would have it look for layers to keep, for minutes. Raises ParityError if it is too far off.
+    """
     loaded = read_bundle(bundle)
     name, reference = open_reference(loaded)
     with closing(reference):
         answers = answers_of(reference, read_proofs([case], loaded.spec.divisor))
-    form = int8_form(loaded, answers, lambda one: open_backend("openvino", one, "float32"))
+    form = int8_form(loaded, answers, lambda one: open_backend("openvino", one, "float32"), limits=_LOOSE)
     with closing(open_backend("openvino", form.bundle, "float32")) as judge:
-        write_form(form, compare(name, answers, judge, LIMITS["int8"]), path)
+        write_form(form, compare(name, answers, judge, _LOOSE), path)
     return path

@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -54,11 +54,10 @@ def find(record: Mapping[str, Any], way: Sequence[str], name: str) -> float:
     """The number at the end of a way into a record. Raises ConfigError, naming the record, where there is none."""
     value: Any = record
     for place, key in enumerate(way):
-        value = value[int(key)] if isinstance(value, list) and key.isdigit() and int(key) < len(value) else value
-        if isinstance(value, Mapping):
-            if key not in value:
-                raise ConfigError(f"{name}: no '{' > '.join(way[: place + 1])}' in it; there are {', '.join(value)}")
-            value = value[key]
+        keys = [str(number) for number in range(len(value))] if isinstance(value, list) else list(_keys(value))
+        if key not in keys:
+            raise ConfigError(f"{name}: no '{' > '.join(way[: place + 1])}' in it; there are {', '.join(keys)}")
+        value = value[int(key)] if isinstance(value, list) else value[key]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name}: no number at '{' > '.join(way)}', but {value!r}")
     return float(value)
@@ -98,6 +97,10 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return told[0].strip() + ("+" if told[1].strip() else "")
+
+
+def _keys(value: Any) -> Iterable[str]:
+    return value if isinstance(value, Mapping) else ()
 
 
 def _versions() -> dict[str, str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from benchmarks.records import preset_of, rounded
+import pytest
+
+from benchmarks.records import find, machine_facts, machine_name, preset_of, rounded
+from ssa_fast.errors import ConfigError
 from ssa_fast.measure import Ratio
 from ssa_fast.model.spec import PRESETS, ModelSpec, UNetConfig
 
@@ -22,3 +25,26 @@ def test_a_network_is_known_by_its_shape_not_by_its_name() -> None:
 def test_a_ratio_is_rounded_field_by_field() -> None:
     ratio = Ratio(median=18.23456, low=17.9996, high=19, confidence=0.9375, pairs=5)
     assert rounded(ratio) == {"median": 18.235, "low": 18.0, "high": 19, "confidence": 0.938, "pairs": 5}
+
+
+def test_a_way_leads_through_tables_and_lists_to_a_number() -> None:
+    record = {"rows": [{"seconds": 1}, {"seconds": 2.5}], "said": "fast", "is": True}
+    assert find(record, ("rows", "1", "seconds"), "r.json") == 2.5
+    for way, told in (
+        (("rows", "2"), "no 'rows > 2' in it; there are 0, 1"),
+        (("rows", "0", "minutes"), "no 'rows > 0 > minutes' in it; there are seconds"),
+        (("said", "0"), "no 'said > 0' in it"),
+        (("said",), "no number at 'said', but 'fast'"),
+        (("is",), "no number"),
+    ):
+        with pytest.raises(ConfigError, match=f"r.json: {told}"):
+            find(record, way, "r.json")
+
+
+def test_a_record_is_called_by_its_gpu_or_else_its_processor() -> None:
+    facts = {"cpu": "AMD EPYC (tm)", "threads": 2, "gpus": []}
+    assert machine_name(facts) == "amd-epyc-tm-2-threads"
+    assert machine_name(facts | {"gpus": ["NVIDIA GeForce GTX 1650"]}) == "nvidia-geforce-gtx-1650"
+    here = machine_facts()
+    assert {"cpu", "cores", "threads", "flags", "gpus", "driver", "versions", "system"} <= here.keys()
+    assert here["versions"]["ssa-fast"]
