@@ -13,6 +13,7 @@ from ssa_fast import hardware
 from ssa_fast.backends.base import Backend, Choice, Device, Precision
 from ssa_fast.backends.half_guard import GuardedBackend
 from ssa_fast.backends.manifest import read_manifest
+from ssa_fast.backends.measured import MeasuredBackend
 from ssa_fast.backends.probe import probe_onnxruntime
 from ssa_fast.backends.tensorrt_errors import explained, failure_of
 from ssa_fast.backends.trial import circumstances
@@ -95,7 +96,8 @@ def open_backend(name: str, bundle: Bundle, precision: Choice = "auto", cache: P
     """The bundle, loaded and ready in the backend `name`.
 
     float16 is tried beside float32 on the first brain of each shape, and refused where it is not right or does not pay:
-    see `GuardedBackend`. What was seen is kept in the folder `cache` for the next run.
+    see `GuardedBackend`. On a GPU `auto` is the fastest way that was seen to be right: see `MeasuredBackend`. What was
+    seen is kept in the folder `cache` for the next run.
 
     Raises ConfigError for a name or precision that there is not, BackendUnavailable if the library is missing,
     BundleError if the engine cannot load the bundle.
@@ -103,7 +105,11 @@ def open_backend(name: str, bundle: Bundle, precision: Choice = "auto", cache: P
     module = _module(name)
     if precision not in ("auto", *module.PRECISIONS):
         raise ConfigError(f"backend '{name}' computes in {' or '.join(module.PRECISIONS)}, not {precision}")
-    backend: Backend = module.open_bundle(bundle, precision)
+    ways = module.ways(bundle) if precision == "auto" and hasattr(module, "ways") else []  # engines have one way each
+    if len(ways) > 1:
+        backend: Backend = MeasuredBackend(ways, bundle.sha256, cache)
+    else:
+        backend = module.open_bundle(bundle, precision)
     if precision == "float16":
         full = module.open_bundle(bundle, "float32")
         backend = GuardedBackend(full, backend, circumstances(backend.device, bundle.sha256), cache)

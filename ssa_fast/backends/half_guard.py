@@ -47,7 +47,7 @@ class GuardedBackend:
     def footprint(self) -> Footprint:
         """See `Backend.footprint`: of float32, the larger, for a trial runs it, and both networks are held."""
         full, half = self._full.footprint, self._half.footprint
-        return replace(full, held_bytes=max(full.held_bytes, half.held_bytes))
+        return replace(full, held_bytes=full.held_bytes + half.held_bytes)
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`. Raises ArithmeticUnavailable where float16 is not right or does not pay."""

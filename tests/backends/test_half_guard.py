@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,33 +19,11 @@ from ssa_fast.backends.trial import Trial, circumstances
 from ssa_fast.errors import ArithmeticUnavailable, ConfigError, NumericsError
 from ssa_fast.hardware import Gpu, Gpus
 from ssa_fast.model.bundle import Bundle, read_bundle
-from ssa_fast.volume.geometry import FloatArray, LabelArray
+from ssa_fast.volume.geometry import FloatArray
+from tests.backends.paced import Paced, brain, with_another_label
 from tests.infer.fakes import BrightnessBackend
 
 GOOD = Trial(is_finite=True, label_agreement=1.0, speed=1.5)
-
-
-class Paced(BrightnessBackend):
-    """Takes a time that is set, by a clock that stands still otherwise; `spoil` is what it does to its logits."""
-
-    def __init__(self, clock: list[float], precision: str, seconds: float) -> None:
-        super().__init__()
-        self.device = Device(engine="torch 2.10.0", name="NVIDIA GeForce GTX 1650", precision=precision)  # type: ignore[arg-type]
-        is_full = precision == "float32"
-        self.footprint = Footprint(held_bytes=200 if is_full else 300, share=1.5 if is_full else 1.0, is_host=False)
-        self.clock, self.seconds, self.runs, self.is_closed = clock, seconds, 0, False
-        self.spoil: Callable[[FloatArray], FloatArray] = lambda logits: logits
-
-    def logits(self, windows: FloatArray) -> FloatArray:
-        self.runs += 1
-        self.clock[0] += self.seconds
-        return self.spoil(super().logits(windows))
-
-    def labels(self, windows: FloatArray) -> LabelArray:
-        return super().labels(windows)
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 @pytest.fixture
@@ -59,24 +36,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def pair(clock: list[float]) -> tuple[Paced, Paced]:
     return Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0)
-
-
-def _brain(*shape: int, seed: int = 0) -> FloatArray:
-    """A batch whose outer half is no brain."""
-    windows: FloatArray = np.zeros((1, 4, *(shape or (16, 16, 32))), dtype=np.float32)
-    windows[..., 16:] = np.random.default_rng(seed).standard_normal(windows[..., 16:].shape, dtype=np.float32)
-    return windows
-
-
-def _with_another_label(share_of_brain: float) -> Callable[[FloatArray], FloatArray]:
-    def spoil(logits: FloatArray) -> FloatArray:
-        flat = logits[..., 16:].reshape(4, -1).copy()
-        count = round(share_of_brain * flat.shape[1])
-        flat[1, :count] = 9
-        logits[..., 16:] = flat.reshape(logits[..., 16:].shape)
-        return logits
-
-    return spoil
 
 
 @pytest.mark.parametrize(
@@ -105,13 +64,13 @@ def test_float16_must_be_finite_equal_and_a_tenth_faster(trial: Trial, words: tu
 def test_float16_that_is_right_and_pays_is_used_and_tried_once_a_shape(pair: tuple[Paced, Paced]) -> None:
     full, half = pair
     guarded = GuardedBackend(full, half, "here")
-    np.testing.assert_array_equal(guarded.labels(_brain()), BrightnessBackend().labels(_brain()))
+    np.testing.assert_array_equal(guarded.labels(brain()), BrightnessBackend().labels(brain()))
     assert full.runs > 0
     seen = full.runs
-    guarded.labels(_brain(seed=1))
-    guarded.logits(_brain(seed=2))
+    guarded.labels(brain(seed=1))
+    guarded.logits(brain(seed=2))
     assert full.runs == seen
-    guarded.labels(_brain(16, 32, 32))
+    guarded.labels(brain(16, 32, 32))
     assert full.runs == 2 * seen
     guarded.close()
     assert (full.is_closed, half.is_closed) == (True, True)
@@ -122,17 +81,17 @@ def test_float16_that_is_too_slow_is_refused_with_what_was_seen(clock: list[floa
     wanted = r"float16 on NVIDIA GeForce GTX 1650 .*: 0\.25 times as fast as float32, wanted 1\.1: take --precision fl"
     for run in (guarded.labels, guarded.logits):
         with pytest.raises(ArithmeticUnavailable, match=wanted) as caught:
-            run(_brain())
+            run(brain())
         assert "\n" not in str(caught.value)
 
 
 def test_labels_are_counted_over_the_brain_alone(pair: tuple[Paced, Paced]) -> None:
     full, half = pair
-    half.spoil = _with_another_label(0.0005)
-    GuardedBackend(full, half, "here").labels(_brain())
-    half.spoil = _with_another_label(0.0015)  # 0.08 % of all voxels
+    half.spoil = with_another_label(0.0005)
+    GuardedBackend(full, half, "here").labels(brain())
+    half.spoil = with_another_label(0.0015)  # 0.08 % of all voxels
     with pytest.raises(ArithmeticUnavailable, match=r"equal labels on 99\.8\d+% of the brain"):
-        GuardedBackend(full, half, "here").labels(_brain())
+        GuardedBackend(full, half, "here").labels(brain())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -145,30 +104,30 @@ def test_one_logit_that_is_not_finite_is_enough(value: float, pair: tuple[Paced,
 
     half.spoil = spoil
     with pytest.raises(ArithmeticUnavailable, match="not finite"):
-        GuardedBackend(full, half, "here").labels(_brain())
+        GuardedBackend(full, half, "here").labels(brain())
 
 
 def test_a_float32_network_that_gives_nan_is_no_verdict_on_float16(pair: tuple[Paced, Paced]) -> None:
     full, half = pair
     full.spoil = lambda logits: logits * np.float32(np.nan)
     with pytest.raises(NumericsError):
-        GuardedBackend(full, half, "here").labels(_brain())
+        GuardedBackend(full, half, "here").labels(brain())
 
 
 def test_where_there_is_no_brain_nothing_is_tried(pair: tuple[Paced, Paced]) -> None:
     full, half = pair
     guarded = GuardedBackend(full, half, "here")
-    guarded.labels(np.zeros_like(_brain()))
+    guarded.labels(np.zeros_like(brain()))
     assert full.runs == 0
-    guarded.labels(_brain())
+    guarded.labels(brain())
     assert full.runs > 0
 
 
 def test_a_verdict_is_kept_for_the_same_circumstances_and_shape(
     clock: list[float], pair: tuple[Paced, Paced], tmp_path: Path
 ) -> None:
-    GuardedBackend(*pair, "driver 580", tmp_path).labels(_brain())
-    GuardedBackend(*pair, "driver 580", tmp_path).labels(_brain(16, 32, 32))  # beside the first
+    GuardedBackend(*pair, "driver 580", tmp_path).labels(brain())
+    GuardedBackend(*pair, "driver 580", tmp_path).labels(brain(16, 32, 32))  # beside the first
     for where, shape, is_tried in (
         ("driver 580", (16, 16, 32), False),
         ("driver 580", (16, 32, 32), False),
@@ -176,7 +135,7 @@ def test_a_verdict_is_kept_for_the_same_circumstances_and_shape(
         ("driver 580", (32, 16, 32), True),
     ):
         full, half = Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0)
-        GuardedBackend(full, half, where, tmp_path).labels(_brain(*shape))
+        GuardedBackend(full, half, where, tmp_path).labels(brain(*shape))
         assert (full.runs > 0) is is_tried, (where, shape)
 
 
@@ -188,22 +147,22 @@ def test_a_refusal_is_kept_until_another_driver_comes_or_its_file_is_removed(
         return GuardedBackend(Paced(clock, "float32", 1.5), half, where, tmp_path), half
 
     with pytest.raises(ArithmeticUnavailable):
-        guarded("driver 580", 1.5)[0].labels(_brain())
+        guarded("driver 580", 1.5)[0].labels(brain())
     again, half = guarded("driver 580", 1.0)  # what slowed it has gone, but it is not asked
     with pytest.raises(ArithmeticUnavailable, match=r"1\.00 times as fast .*, or remove .*float16\.json"):
-        again.labels(_brain())
+        again.labels(brain())
     assert half.runs == 0
-    guarded("driver 581", 1.0)[0].labels(_brain())
+    guarded("driver 581", 1.0)[0].labels(brain())
     with pytest.raises(ArithmeticUnavailable):
-        guarded("driver 580", 1.0)[0].labels(_brain())
+        guarded("driver 580", 1.0)[0].labels(brain())
     (tmp_path / "float16.json").unlink()
-    guarded("driver 580", 1.0)[0].labels(_brain())
+    guarded("driver 580", 1.0)[0].labels(brain())
 
 
 def test_a_much_slower_float16_is_run_no_more_often_than_it_takes_to_see_that(clock: list[float]) -> None:
     half = Paced(clock, "float16", 20.0)
     with pytest.raises(ArithmeticUnavailable, match=r"0\.05 times as fast"):
-        GuardedBackend(Paced(clock, "float32", 1.0), half, "here").labels(_brain())
+        GuardedBackend(Paced(clock, "float32", 1.0), half, "here").labels(brain())
     assert half.runs == 4  # logits, labels, and one pair of runs after a warm-up
 
 
@@ -218,7 +177,7 @@ def test_a_much_slower_float16_is_run_no_more_often_than_it_takes_to_see_that(cl
 )
 def test_a_damaged_record_is_tried_anew(entry: object, pair: tuple[Paced, Paced], tmp_path: Path) -> None:
     (tmp_path / "float16.json").write_text(json.dumps({"here, 1 x 4 x 16 x 16 x 32": entry}))
-    GuardedBackend(*pair, "here", tmp_path).labels(_brain())
+    GuardedBackend(*pair, "here", tmp_path).labels(brain())
     assert pair[0].runs > 0
 
 
@@ -226,12 +185,12 @@ def test_a_cache_that_cannot_be_written_is_told_and_no_error(
     pair: tuple[Paced, Paced], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    GuardedBackend(*pair, "here", tmp_path / "file").labels(_brain())
+    GuardedBackend(*pair, "here", tmp_path / "file").labels(brain())
     assert "the next run tries again" in caplog.text
 
 
 def test_the_plan_counts_the_trial_in_float32(pair: tuple[Paced, Paced]) -> None:
-    assert GuardedBackend(*pair, "here").footprint == Footprint(held_bytes=300, share=1.5, is_host=False)
+    assert GuardedBackend(*pair, "here").footprint == Footprint(held_bytes=500, share=1.5, is_host=False)
 
 
 def test_circumstances_name_gpu_driver_engine_and_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +212,7 @@ def test_float16_is_never_opened_without_its_guard(
     opened = open_backend("torch", bundle, "float16", tmp_path)
     assert isinstance(opened, GuardedBackend)
     assert opened.device.precision == "float16"
-    opened.labels(_brain())
+    opened.labels(brain())
     [key] = json.loads((tmp_path / half_guard._FILE).read_text())
     assert bundle.sha256 in key
     assert isinstance(open_backend("torch", bundle, "float32"), Paced)
