@@ -1,9 +1,11 @@
-"""The `torch` backend: eager PyTorch on a CPU or a CUDA GPU."""
+"""The `torch` backend: PyTorch on a CPU, eagerly, or on a CUDA GPU, by the way that is the fastest there."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,20 +18,26 @@ from ssa_fast.backends.base import (
     Device,
     Footprint,
     Precision,
+    buffer_bytes,
     check_logit_mean,
     check_windows,
     cpu_precision,
     engine_failure,
     host_footprint,
 )
+from ssa_fast.backends.measured import Way
 from ssa_fast.backends.probe import TorchFacts
-from ssa_fast.errors import ArithmeticUnavailable, BundleError, ConfigError
+from ssa_fast.backends.torch_copies import Copies
+from ssa_fast.backends.torch_graphs import Graphs
+from ssa_fast.backends.torch_ways import Running, kinds_for, quiet, ways_of
+from ssa_fast.backends.trial import in_words
+from ssa_fast.errors import ArithmeticUnavailable, BackendError, BundleError, ConfigError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
-__all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle", "torch_facts"]
+__all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle", "torch_facts", "ways"]
 
 PRECISIONS = ("float32", "bf16", "float16")
 # measured with both networks on a CPU, 96^3 to 144 x 176 x 144; on a GPU only reckoned
@@ -42,29 +50,58 @@ _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "float16": torch.fl
 class PytorchBackend:
     """A network in PyTorch. Its weights are shared, not copied, until another layout or device asks for a copy."""
 
-    def __init__(self, network: nn.Module, spec: ModelSpec, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        device: torch.device,
+        how: Precision | Running,
+        copies: Copies | None = None,
+    ) -> None:
+        """A precision alone is run eagerly, in the layout that is the faster on CPUs and the safer on GPUs.
+
+        `copies` of a GPU may be shared with others, whose answers are then overwritten, too.
+        """
         is_cpu = device.type == "cpu"
-        name = hardware.cpu().name if is_cpu else torch.cuda.get_device_name(device)
+        # channels-last is 1.5 times as fast on CPUs; on GPUs without tensor cores it is not
+        running = how if isinstance(how, Running) else Running(precision=how, is_channels_last=is_cpu)
         self.spec = spec
         self.device = Device(
-            engine=f"torch {torch.__version__}",
-            name=name,
-            precision=precision,
+            engine=", ".join([f"torch {torch.__version__}", *([] if is_cpu else running.particulars)]),
+            name=hardware.cpu().name if is_cpu else torch.cuda.get_device_name(device),
+            precision=running.precision,
             threads=torch.get_num_threads() if is_cpu else 0,
         )
-        self._torch_device = device
-        if not is_cpu:
-            # float32 means float32: TF32 keeps 10 bits of a factor
-            torch.backends.cudnn.allow_tf32 = False
-            torch.backends.cuda.matmul.allow_tf32 = False
-        # channels-last is 1.5 times as fast on CPUs; on GPUs without tensor cores it is not
-        self._layout = torch.channels_last_3d if is_cpu else torch.contiguous_format
-        self._network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
-        self.footprint = (
-            host_footprint(_CPU_SHARE[precision], _CPU_LABELS_SHARE[precision])
-            if is_cpu
-            else Footprint(held_bytes=torch.cuda.memory_allocated(device), share=_GPU_SHARE[precision], is_host=False)
-        )
+        self._torch_device, self._is_compiled = device, bool(running.compile_mode)
+        self._layout = torch.channels_last_3d if running.is_channels_last else torch.contiguous_format
+        if is_cpu:
+            self._network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
+            self._footprint = host_footprint(_CPU_SHARE[running.precision], _CPU_LABELS_SHARE[running.precision])
+            self._copies, self._graphs = None, None
+            return
+        # float32 means float32: TF32 keeps 10 bits of a factor
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        before = torch.cuda.memory_allocated(device)
+        try:
+            self._network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
+        except torch.OutOfMemoryError as error:
+            raise BackendError(
+                f"{self.device.name} has no memory for the weights of '{spec.name}': close other programs on the GPU "
+                f"({str(error).splitlines()[0]})"
+            ) from error
+        held_bytes = torch.cuda.memory_allocated(device) - before
+        self._footprint = Footprint(held_bytes=held_bytes, share=_GPU_SHARE[running.precision], is_host=False)
+        self._copies = copies or Copies(device)
+        self._graphs = Graphs(self._network, device) if running.has_graph else None
+
+    @property
+    def footprint(self) -> Footprint:
+        """See `Backend.footprint`."""
+        if self._graphs is None:
+            return self._footprint
+        kept = self._graphs.kept_bytes
+        return replace(self._footprint, keeps_buffers=True, kept_bytes=kept, is_kept_apart=True)
 
     def logits(self, windows: FloatArray) -> FloatArray:
         """See `Backend.logits`."""
@@ -75,42 +112,75 @@ class PytorchBackend:
     def labels(self, windows: FloatArray) -> LabelArray:
         """See `Backend.labels`."""
         labels: LabelArray
-        labels, logit_mean = self._ran(windows, _labels_and_mean)
-        check_logit_mean(float(logit_mean))
+        labels, logit_means = self._ran(windows, _labels_and_mean)
+        check_logit_mean(float(logit_means.sum()))
         return labels
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
-        if self._torch_device.type == "cpu":
+        if self._copies is None:
             return hardware.usable_memory_bytes()
         unused = torch.cuda.memory_reserved(self._torch_device) - torch.cuda.memory_allocated(self._torch_device)
         return torch.cuda.mem_get_info(self._torch_device)[0] + unused
 
     def let_go(self) -> None:
-        """See `Backend.let_go`: nothing is kept."""
+        """See `Backend.let_go`: of graphs, and of the host's memory that copies go through."""
+        if self._graphs is not None:
+            self._graphs.let_go()
+        if self._copies is not None:
+            self._copies.let_go()
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._network = nn.Identity()
-        if self._torch_device.type == "cuda":
+        self.let_go()
+        self._network, self._graphs = nn.Identity(), None
+        if self._copies is not None:
             torch.cuda.empty_cache()
 
     def _ran(self, windows: FloatArray, made_of: Callable[[Tensor], Sequence[Tensor]]) -> Any:
         """What `made_of` makes of the logits (N, K, X, Y, Z) on the device, as arrays of the host."""
         check_windows(windows, self.spec)
-        is_reduced = self.device.precision != "float32"
-        autocast = torch.autocast(self._torch_device.type, _DTYPES[self.device.precision], is_reduced)
+
+        def run(batch: Tensor) -> Sequence[Tensor]:
+            network = self._network if self._graphs is None else self._graphs.run
+            return made_of(network(batch.contiguous(memory_format=self._layout)))
+
         try:
-            with torch.inference_mode(), autocast:
-                batch = torch.from_numpy(windows).to(device=self._torch_device, memory_format=self._layout)
-                return [made.cpu().numpy() for made in made_of(self._network(batch))]
+            with torch.inference_mode(), self._autocast(), quiet() if self._is_compiled else nullcontext():
+                if self._copies is None:
+                    return [made.numpy() for made in run(torch.from_numpy(windows))]
+                return self._copies.through(windows, run)
+        except torch.OutOfMemoryError as error:
+            raise self._too_large(windows, error) from error
         except RuntimeError as error:
+            if isinstance(error.__context__, torch.OutOfMemoryError):  # the end of a capture that it broke off
+                raise self._too_large(windows, error.__context__) from error
             raise engine_failure(self.device, windows, error) from error
+
+    def _autocast(self) -> torch.autocast:
+        precision = self.device.precision
+        # without its cache of weights, which would not outlive this run, and a graph would
+        return torch.autocast(
+            self._torch_device.type, _DTYPES[precision], enabled=precision != "float32", cache_enabled=False
+        )
+
+    def _too_large(self, windows: FloatArray, error: Exception) -> BackendError:
+        """What a GPU's want of memory becomes: one line with what was reckoned, what there is, and what to do."""
+        if self._copies is not None:
+            torch.cuda.empty_cache()  # so that the next case finds what this one had
+        x, y, z = windows.shape[2:]
+        needed = buffer_bytes(self.spec, self.footprint.share, 1, (x, y, z))  # a GPU has one window at a time
+        free = self.free_bytes() or 0
+        return BackendError(
+            f"{self.device} is out of memory on {in_words(windows.shape)} values: {needed / 1e9:.2f} GB were planned, "
+            f"{free / 1e9:.2f} GB are free now: close other programs on the GPU, or have the brain cut into windows by "
+            f"granting less, such as --max-memory {0.8 * free / 1e9:.1f}GB ({str(error).splitlines()[0]})"
+        )
 
 
 def _labels_and_mean(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The labels (N, X, Y, Z), the lowest in a tie, and a mean that is NaN where a logit is."""
-    return logits.argmax(dim=1).to(torch.uint8).contiguous(), logits.mean(dtype=torch.float32)
+    return logits.argmax(dim=1).to(torch.uint8).contiguous(), logits.mean(dtype=torch.float32).reshape(1)
 
 
 def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
@@ -119,6 +189,36 @@ def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
     Raises ArithmeticUnavailable for a bundle in int8, BundleError if its weights do not fit the network that it
     describes, ConfigError if the device lacks the precision.
     """
+    network, device = _network(bundle), _device()
+    chosen = cpu_precision(precision) if device.type == "cpu" else _gpu_precision(precision, device)
+    return PytorchBackend(network, bundle.spec, device, chosen)
+
+
+def ways(bundle: Bundle) -> list[Way]:
+    """The ways to run a bundle that are worth a trial here, the plain one first; none on a CPU, where they are known.
+
+    There torch.compile took twice as long as eager bf16 (measured). Raises what `open_bundle` does for a bundle that it
+    cannot run.
+    """
+    device = _device()
+    if device.type == "cpu":
+        return []
+    kinds = kinds_for(torch.cuda.get_device_capability(device), torch.cuda.get_device_name(device))
+    copies = Copies(device)
+    return ways_of(
+        _network(bundle), kinds, lambda network, how: PytorchBackend(network, bundle.spec, device, how, copies)
+    )
+
+
+def _device() -> torch.device:
+    """The first CUDA GPU, set up for shapes that come again, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.benchmark = True  # every kernel is tried once for each new shape; brains' are bucketed
+    return torch.device("cuda", 0)
+
+
+def _network(bundle: Bundle) -> nn.Module:
     if bundle.arithmetic == "int8":
         raise ArithmeticUnavailable(
             f"{bundle.path}: is quantized to int8, which torch does not run: take --backend openvino or ort, or the "
@@ -131,9 +231,7 @@ def open_bundle(bundle: Bundle, precision: Choice) -> PytorchBackend:
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise BundleError(f"{bundle.path}: weights do not fit the network it describes: {detail}") from error
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = cpu_precision(precision) if device.type == "cpu" else _gpu_precision(precision, device)
-    return PytorchBackend(network.eval(), bundle.spec, device, chosen)
+    return network.eval()
 
 
 def gpu_name() -> str:
