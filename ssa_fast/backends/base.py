@@ -29,6 +29,7 @@ __all__ = [
     "engine_failure",
     "host_footprint",
     "labels_of_batch",
+    "memory_failure",
 ]
 
 _BYTES_PER_VALUE = 4  # shares are of values in float32
@@ -165,3 +166,16 @@ def engine_failure(device: Device, windows: FloatArray, error: Exception) -> Bac
     first = (str(error).splitlines() or [type(error).__name__])[0]
     shape = " x ".join(map(str, windows.shape))
     return BackendError(f"{device} failed on {shape} values: {first}; if memory was short, close other programs")
+
+
+def memory_failure(
+    device: Device, windows: FloatArray, planned_bytes: int, free_bytes: int, error: Exception
+) -> BackendError:
+    """What a GPU's want of memory becomes: one line with what was planned, what there is, and what to do."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    shape = " x ".join(map(str, windows.shape))
+    return BackendError(
+        f"{device} is out of memory on {shape} values: {planned_bytes / 1e9:.2f} GB were planned, "
+        f"{free_bytes / 1e9:.2f} GB are free now: close other programs on the GPU, or have the brain cut into "
+        f"windows by granting less, such as --max-memory {0.8 * free_bytes / 1e9:.1f}GB ({first})"
+    )

@@ -19,6 +19,8 @@ from ssa_fast.model.bundle import Arithmetic, Bundle
 __all__ = [
     "CPU_PROVIDER",
     "CUDA_PROVIDER",
+    "GRAPH_OPTIONS",
+    "OUT_OF_MEMORY",
     "PROVIDER_OPTIONS",
     "RUN_ENTRIES",
     "SESSION_ENTRIES",
@@ -41,6 +43,12 @@ PROVIDER_OPTIONS: Mapping[str, str] = MappingProxyType(
         "arena_extend_strategy": "kSameAsRequested",  # not the next power of two, on cards of 4 GB
     }
 )
+GRAPH_OPTIONS: Mapping[str, str] = MappingProxyType({"enable_cuda_graph": "1"})
+"""Beside `PROVIDER_OPTIONS`, for a session whose every run has a `gpu_graph_id` and fixed addresses."""
+
+OUT_OF_MEMORY = ("out of memory", "failed to allocate memory")
+"""What CUDA and ONNX Runtime's arena say, in lower case."""
+
 SESSION_ENTRIES: Mapping[str, str] = MappingProxyType(
     {
         "session.use_device_allocator_for_initializers": "1",  # weights beside the arena, so that it can shrink

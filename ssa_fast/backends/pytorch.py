@@ -24,13 +24,13 @@ from ssa_fast.backends.base import (
     cpu_precision,
     engine_failure,
     host_footprint,
+    memory_failure,
 )
 from ssa_fast.backends.measured import Way
 from ssa_fast.backends.probe import TorchFacts
 from ssa_fast.backends.torch_copies import Copies
 from ssa_fast.backends.torch_graphs import Graphs
 from ssa_fast.backends.torch_ways import Running, kinds_for, quiet, ways_of
-from ssa_fast.backends.trial import in_words
 from ssa_fast.errors import ArithmeticUnavailable, BackendError, BundleError, ConfigError
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.model.spec import ModelSpec
@@ -165,17 +165,12 @@ class PytorchBackend:
         )
 
     def _too_large(self, windows: FloatArray, error: Exception) -> BackendError:
-        """What a GPU's want of memory becomes: one line with what was reckoned, what there is, and what to do."""
+        """What the GPU's want of memory becomes."""
         if self._copies is not None:
             torch.cuda.empty_cache()  # so that the next case finds what this one had
         x, y, z = windows.shape[2:]
-        needed = buffer_bytes(self.spec, self.footprint.share, 1, (x, y, z))  # a GPU has one window at a time
-        free = self.free_bytes() or 0
-        return BackendError(
-            f"{self.device} is out of memory on {in_words(windows.shape)} values: {needed / 1e9:.2f} GB were planned, "
-            f"{free / 1e9:.2f} GB are free now: close other programs on the GPU, or have the brain cut into windows by "
-            f"granting less, such as --max-memory {0.8 * free / 1e9:.1f}GB ({str(error).splitlines()[0]})"
-        )
+        planned_bytes = buffer_bytes(self.spec, self.footprint.share, 1, (x, y, z))  # a GPU has one window at a time
+        return memory_failure(self.device, windows, planned_bytes, self.free_bytes() or 0, error)
 
 
 def _labels_and_mean(logits: Tensor) -> tuple[Tensor, Tensor]:

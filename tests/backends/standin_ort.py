@@ -34,6 +34,47 @@ class RunOptions(onnxruntime.RunOptions):  # type: ignore[misc]
         self.entries[name] = value
 
 
+class OrtValue:
+    """A value "on the GPU": one of the host that only `OrtValue` and bindings can reach."""
+
+    def __init__(self, real: Any, device: str) -> None:
+        assert device == "cuda", "a value of the host, which a graph cannot use"
+        self.real = real
+
+    @classmethod
+    def ortvalue_from_numpy(cls, array: Any, device: str, number: int) -> OrtValue:
+        return cls(onnxruntime.OrtValue.ortvalue_from_numpy(array.copy()), device)
+
+    @classmethod
+    def ortvalue_from_shape_and_type(cls, shape: Any, kind: Any, device: str, number: int) -> OrtValue:
+        return cls(onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind), device)
+
+    def update_inplace(self, array: Any) -> None:
+        assert list(array.shape) == self.real.shape(), "another shape than was bound"
+        self.real.update_inplace(array)
+
+    def numpy(self) -> Any:
+        return self.real.numpy().copy()
+
+
+class Binding:
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.are_inputs_in = False
+
+    def bind_ortvalue_input(self, name: str, value: OrtValue) -> None:
+        self.real.bind_ortvalue_input(name, value.real)
+
+    def bind_ortvalue_output(self, name: str, value: OrtValue) -> None:
+        self.real.bind_ortvalue_output(name, value.real)
+
+    def synchronize_inputs(self) -> None:
+        self.are_inputs_in = True
+
+    def synchronize_outputs(self) -> None:
+        self.real.synchronize_outputs()
+
+
 class Ort(types.ModuleType):
     """The module `onnxruntime` as built for CUDA, and what was asked of it."""
 
@@ -41,7 +82,7 @@ class Ort(types.ModuleType):
         super().__init__("onnxruntime")
         self.__version__ = onnxruntime.__version__
         self.cuda = cuda
-        self.SessionOptions, self.RunOptions = onnxruntime.SessionOptions, RunOptions
+        self.SessionOptions, self.RunOptions, self.OrtValue = onnxruntime.SessionOptions, RunOptions, OrtValue
         self.runs_on = CUDA_PROVIDER  # the first provider of every session that asks for CUDA
         self.left_behind: frozenset[str] = frozenset()  # operators that the processor gets all the same
         self.is_preloaded = False
@@ -67,6 +108,9 @@ class Session:
         if self._runs_on == CUDA_PROVIDER:
             assert library.is_preloaded, "CUDA's libraries were not loaded"
             library.cuda.left_bytes -= len(content)
+            self._taken = len(content)
+            self._has_graphs = dict(providers[0][1]).get("enable_cuda_graph") == "1"
+            self._graphs: dict[str, Binding] = {}
 
     def get_providers(self) -> list[str]:
         return [self._runs_on] if self._runs_on == CPU_PROVIDER else [self._runs_on, CPU_PROVIDER]
@@ -90,6 +134,35 @@ class Session:
         if options.entries.get("memory.enable_memory_arena_shrinkage") != "gpu:0":
             self._library.cuda.left_bytes -= WORKSPACE_BYTES
         return given
+
+    def io_binding(self) -> Binding:
+        return Binding(self._real.io_binding())
+
+    def run_with_iobinding(self, binding: Binding, options: RunOptions) -> None:
+        """A graph's number stands for the addresses and shapes that it was captured with, whatever is bound now."""
+        assert binding.are_inputs_in
+        has_shrunk = options.entries.get("memory.enable_memory_arena_shrinkage") == "gpu:0"
+        if self._has_graphs:
+            assert not has_shrunk, "a graph would be replayed on memory that was given back"
+            number = options.entries["gpu_graph_id"]
+            assert int(number) > 0, "0 is the library's own"
+            if number not in self._graphs:
+                self._take(WORKSPACE_BYTES)
+                self._graphs[number] = binding
+            binding = self._graphs[number]
+        else:
+            assert has_shrunk
+        self._real.run_with_iobinding(binding.real, options)
+
+    def _take(self, size: int) -> None:
+        if self._library.cuda.left_bytes < size:
+            raise ort_errors.EPFail("[ONNXRuntimeError] : 11 : EP_FAIL : CUDA failure 2: out of memory\nmore")
+        self._library.cuda.left_bytes -= size
+        self._taken += size
+
+    def __del__(self) -> None:
+        if getattr(self, "_runs_on", CPU_PROVIDER) == CUDA_PROVIDER:
+            self._library.cuda.left_bytes += self._taken
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> Ort:
