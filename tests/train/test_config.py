@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ else:
 
 from ssa_fast.config import from_mapping, load_toml, to_mapping
 from ssa_fast.errors import ConfigError
-from ssa_fast.model.network import UNetConfig
+from ssa_fast.model.network import UNetConfig, gflop, parameter_count, receptive_field
 from ssa_fast.train import config as config_module
 from ssa_fast.train.config import RECIPES, AugmentConfig, LossConfig, PlateauConfig, TrainConfig, load_recipe
 from tests.networks import MEMBERS
@@ -149,6 +151,23 @@ def test_a_recipe_names_every_setting_that_matters_to_it(name: str) -> None:
         "whole_brain": {"plateau", "held_out_patches"},
     }[name] | {"execution", "architecture"}
     assert set(to_mapping(TrainConfig())) - set(tomllib.loads(path.read_text())) == unused
+
+
+SEARCH = Path(__file__).parents[2] / "data" / "search"
+COSTS = Path(__file__).parents[2] / "benchmarks" / "results" / "0.1.0" / "search-cost.json"
+
+
+@pytest.mark.parametrize("path", sorted(SEARCH.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_candidate_of_the_search_is_a_recipe_and_costs_what_its_record_says(path: Path) -> None:
+    config = load_toml(TrainConfig, path)
+    assert config == dataclasses.replace(
+        TrainConfig(), preset=path.stem, norm="preset", architecture=config.architecture
+    )
+    [row] = [row for row in json.loads(COSTS.read_text())["rows"] if row["name"] == path.stem]
+    assert row["network"] == config.network.words
+    assert row["parameters"] == parameter_count(config.network)
+    assert row["gflop_a_patch"] == round(gflop(config.network, (128, 128, 128)), 1)
+    assert row["receptive_field"] == receptive_field(config.network)
 
 
 def test_a_recipe_that_there_is_not_is_refused() -> None:
