@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import pkgutil
+import re
 from pathlib import Path
 
 import click
@@ -54,9 +56,21 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
     assert [name for name in sorted(named_files(page)) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("[!d]*.md")], ids=name_of)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=name_of)
 def test_lines_are_short_but_for_rows_of_tables(page: Path) -> None:
     assert [line for line in written_lines(page) if len(line) > _WIDTH and not line.startswith("|")] == []
+
+
+def test_the_map_names_every_room_and_what_it_names_is_there() -> None:
+    design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "ssa_fast").glob("*/__init__.py")}
+    told = dict(re.findall(r"^\| `(\w+)/` \| (.*) \|$", design, re.MULTILINE))
+    assert set(told) == rooms
+    for room, words in told.items():
+        modules = re.findall(r"`(\w+)`", words)
+        assert [name for name in modules if not (ROOT / f"ssa_fast/{room}/{name}.py").exists()] == [], room
+    for name in set(re.findall(rf"`((?:{'|'.join(rooms)})\.[\w.]+)`", design)):
+        pkgutil.resolve_name(f"ssa_fast.{name}")  # raises where it is not there
 
 
 def test_a_newcomer_can_read_the_readme() -> None:
