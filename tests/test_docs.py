@@ -16,7 +16,8 @@ from ssa_fast.cli import cli
 from ssa_fast.hardware.cards import card_of
 from ssa_fast.model.roofline import card_ceiling, network_roofline
 from ssa_fast.model.spec import PRESETS, gflop, parameter_count, receptive_field
-from tests.documents import PAGES, ROOT, anchors, commands, links, name_of, named_files, written_lines
+from ssa_fast.train.config import load_recipe
+from tests.documents import PAGES, ROOT, anchors, commands, examples, links, name_of, named_files, written_lines
 
 _ORIGINAL = (ROOT / "docs/original.md").read_text()
 _RECORDS = ROOT / "benchmarks/results/0.1.0"
@@ -35,6 +36,14 @@ def test_every_command_is_one_that_the_program_takes(page: Path, monkeypatch: py
             command.make_context(verb, arguments)
         except click.ClickException as error:
             pytest.fail(f"ssa-fast {' '.join(words)}: {error.format_message()}")
+
+
+def test_recipes_on_pages_can_be_read(tmp_path: Path) -> None:
+    recipes = [block for page in PAGES for block in examples(page, "toml")]
+    assert recipes
+    for recipe in recipes:
+        (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
+        load_recipe(str(tmp_path / "recipe.toml"))
 
 
 def test_commands_are_found_on_the_pages_of_their_verbs() -> None:

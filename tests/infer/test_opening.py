@@ -17,9 +17,11 @@ from ssa_fast.infer.plan import Wish
 from ssa_fast.infer.quality import Quality
 from ssa_fast.volume.case import find_cases, read_case
 from tests.cases import turned_affine, write_case
-from tests.documents import PAGES, python_examples
+from tests.documents import PAGES, examples
 
-EXAMPLES = list(dict.fromkeys(block for page in PAGES for block in python_examples(page)))  # README repeats the first
+EXAMPLES = list(
+    dict.fromkeys(block for page in PAGES for block in examples(page, "python"))
+)  # README repeats the first
 
 
 @pytest.fixture
