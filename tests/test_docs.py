@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from ssa_fast.cli import cli
+from ssa_fast.evaluate.statistics import RESAMPLES
 from ssa_fast.hardware.cards import card_of
+from ssa_fast.metrics.lesion import GROWTH, PENALTY_MM, SMALLEST_MM3
 from ssa_fast.model.roofline import card_ceiling, network_roofline
 from ssa_fast.model.spec import PRESETS, gflop, parameter_count, receptive_field
 from ssa_fast.train.config import load_recipe
@@ -131,6 +133,22 @@ def test_the_original_recipes_scores_are_the_recorded_ones() -> None:
     whole = record["last_checkpoint_on_ten_whole_cases_of_other_scanners"]["mean_dice"]
     assert f"WT {whole['WT']:.3f}, TC {whole['TC']:.3f}, ET {whole['ET']:.3f}" in _ORIGINAL
     assert f"**{record['hours']:.2f} h**" in _ORIGINAL
+
+
+def test_the_methodologys_numbers_are_the_codes() -> None:
+    words = " ".join((ROOT / "docs/methodology.md").read_text(encoding="utf-8").split())
+    best = load_recipe("best")
+    for said in (
+        f"padded to multiples of {PRESETS['lite'].divisor} voxels",
+        f"`reference` has the {parameter_count(PRESETS['reference']):,} parameters",
+        f"and has {parameter_count(PRESETS['lite']):,}",
+        f"Patches of {best.patch[0]}^3. Of these {best.tumor_share:.0%}".replace("%", " %"),
+        f"grown by {GROWTH} voxels",
+        f"Lesions of {SMALLEST_MM3:g} mm3 or less",
+        f"One empty: {PENALTY_MM:g} mm",
+        f"{RESAMPLES:,} samples",
+    ):
+        assert said in words, said
 
 
 def test_the_originals_means_are_right() -> None:
