@@ -154,7 +154,11 @@ class MeasuredBackend:
     def _tried(self, way: Way, windows: FloatArray, key: str) -> Trial | None:
         """What the way showed, kept; None where it cannot be run, which the next process tries again."""
         try:
-            trial = tried(self._plain, self._open(way.name), windows)
+            start = time.perf_counter()
+            opened = self._open(way.name)
+            opening_s = time.perf_counter() - start
+            trial = tried(self._plain, opened, windows)
+            trial = replace(trial, opening_s=trial.opening_s + opening_s)
         except _UNUSABLE as error:
             _log.info("%s cannot be tried: %s", way.name, error)
             self._drop(way.name)

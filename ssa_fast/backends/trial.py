@@ -36,7 +36,7 @@ class Trial:
     is_finite: bool  # all logits
     label_agreement: float  # share of the brain's voxels with equal labels
     speed: float  # times that of float32
-    opening_s: float = 0.0  # of its first two runs, in which it is compiled and its kernels are chosen
+    opening_s: float = 0.0  # until its second run was done: it is opened, compiled, and its kernels are chosen
 
     @property
     def shortcomings(self) -> tuple[str, ...]:
