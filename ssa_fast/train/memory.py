@@ -141,7 +141,7 @@ def _blocks(network: UNetConfig, voxels: int, value_bytes: int, recomputed_level
         yield _Block(kept=recomputed if level < recomputed_levels else inside, alive=alive)
     for level, output in reversed(list(enumerate(outputs[:-1]))):
         count = network.decoder_depths[level]
-        if level == 0 < recomputed_levels and not has_stem and network.block == "double":
+        if level == 0 < recomputed_levels and not network.goes_up_to_a_block and network.block == "double":
             # the last block, of which the first convolution is recomputed
             yield _Block(kept=(2 * count - 1) * output, alive=max(6, 2 * count + 2) * output)
             continue
