@@ -67,7 +67,9 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
     assert [name for name in sorted(named_files(page)) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")], ids=name_of
+)
 def test_lines_are_short_but_for_rows_of_tables(page: Path) -> None:
     assert [line for line in written_lines(page) if len(line) > _WIDTH and not line.startswith("|")] == []
 
