@@ -8,21 +8,21 @@ import click
 
 from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import CaseError, CohortError
-from ssa_fast.evaluate.cohort_page import write_cohort_page
-from ssa_fast.evaluate.page import CasePage, write_case_page
-from ssa_fast.evaluate.scores import find_predictions, prediction_of
+from ssa_fast.evaluate.cohort_page import LIST, write_pages
+from ssa_fast.evaluate.outside import read_ranges
+from ssa_fast.evaluate.page import CasePage
+from ssa_fast.evaluate.report import first_of
 from ssa_fast.volume.case import find_cases
 
 __all__ = ["command"]
-
-_LIST = "index.html"
 
 
 @click.command(short_help="Write pages to look at segmentations in a browser.")
 @click.argument("predictions", type=FOLDER)
 @click.argument("cases", nargs=-1, required=True, type=PATH)
 @click.option("--out", type=FOLDER, default=Path("pages"), show_default=True, help="Folder for the pages.")
-def command(predictions: Path, cases: tuple[Path, ...], out: Path) -> None:
+@click.option("--training", type=PATH, metavar="JSON", help="As of 'report': what 'describe' wrote of training cases.")
+def command(predictions: Path, cases: tuple[Path, ...], out: Path, training: Path | None) -> None:
     """Write OUT/CASE.html for each of CASES with its label map in PREDICTIONS, and OUT/index.html, worst first.
 
     A page holds all that it shows and opens in any browser with WebGL 2, without a network: four modalities, over them
@@ -30,21 +30,17 @@ def command(predictions: Path, cases: tuple[Path, ...], out: Path) -> None:
     the labels come from. It holds the images: treat it like them. A case that has no page is named and passed by; the
     exit code is then 2.
     """
-    found = find_predictions(predictions)
-    pages: list[CasePage] = []
-    failures: dict[str, str] = {}
-    for files in find_cases(cases):
-        try:
-            prediction = prediction_of(files.name, found, predictions)
-            page = write_case_page(files, prediction, out / f"{files.name}.html")
-        except CaseError as error:
-            click.echo(str(error), err=True)
-            failures[files.name] = str(error)
+    ranges = None if training is None else read_ranges(training)
+
+    def tell(done: CasePage | CaseError) -> None:
+        if isinstance(done, CasePage):
+            click.echo(f"wrote {done.path} ({done.path.stat().st_size / 1e6:.1f} MB)")
         else:
-            click.echo(f"wrote {page.path} ({page.path.stat().st_size / 1e6:.1f} MB)")
-            pages.append(page)
-    click.echo(f"wrote {write_cohort_page(pages, failures, out / _LIST)}")
+            click.echo(str(done), err=True)
+
+    found = find_cases(cases)
+    failures = write_pages(predictions, found, out, ranges, tell)
+    click.echo(f"wrote {out / LIST}")
     if failures:
-        total = len(pages) + len(failures)
-        names = ", ".join(failures)
-        raise CohortError(f"{len(failures)} of {total} cases have no page: {names} (each has its line above)")
+        names = first_of(list(failures))
+        raise CohortError(f"{len(failures)} of {len(found)} cases have no page: {names} (each has its line above)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from ssa_fast.cli.options import FOLDER, PATH
 from ssa_fast.errors import CohortError, ConfigError
 from ssa_fast.evaluate.outside import read_ranges
 from ssa_fast.evaluate.predictions_report import Wanted, report_predictions
+from ssa_fast.evaluate.report import first_of
 from ssa_fast.evaluate.training_report import report_training
 from ssa_fast.evaluate.training_run import is_training_run
 from ssa_fast.metrics.profiles import PROFILES
@@ -31,6 +33,7 @@ __all__ = ["command"]
     metavar="JSON",
     help="What 'describe' wrote of the cases it was trained on; a shipped bundle brings its own.",
 )
+@click.option("--pages", is_flag=True, help="Also write a page a case, as 'page' does, and link it.")
 @click.option(
     "--metrics",
     type=click.Choice(["full", "overlap"]),
@@ -39,7 +42,12 @@ __all__ = ["command"]
     help="full: distances of surfaces too (extra 'evaluate'); overlap: voxels and volumes alone.",
 )
 def command(
-    folder: Path, cases: tuple[Path, ...], out: Path, bundle: str | None, training: Path | None, metrics: str
+    folder: Path,
+    cases: tuple[Path, ...],
+    out: Path,
+    pages: bool,
+    metrics: str,
+    **network: Any,
 ) -> None:
     """Report on FOLDER: predictions with their CASES, or a training run's folder, which needs none.
 
@@ -48,9 +56,13 @@ def command(
     report can say what it was trained on; where its training cases are known, it says which cases are unlike them.
     Research use only. A case that cannot be scored or drawn is named; the exit code is then 2.
     """
+    bundle: str | None = network["bundle"]
+    training: Path | None = network["training"]
     if is_training_run(folder):
-        if cases or bundle is not None or training is not None:
-            raise ConfigError(f"{folder}: is a training run, which its report needs no cases, --bundle, --training for")
+        if cases or bundle is not None or training is not None or pages:
+            raise ConfigError(
+                f"{folder}: is a training run, which its report needs no cases, --bundle, --training or --pages for"
+            )
         report_training(folder, out)
         click.echo(f"wrote {out / 'report.html'}, report.md and figures")
         return
@@ -61,6 +73,7 @@ def command(
         profile=PROFILES[metrics],
         bundle=None if bundle is None else read_bundle(bundle_path(bundle)),
         training=None if training is None else read_ranges(training),
+        pages=pages,
     )
     found = find_cases(cases)
     findings = report_predictions(folder, found, wanted)
@@ -69,5 +82,5 @@ def command(
     for reason in troubles.values():
         click.echo(reason, err=True)
     if troubles:
-        names = ", ".join(sorted(troubles))
+        names = first_of(sorted(troubles))
         raise CohortError(f"{len(troubles)} of {len(found)} cases could not be reported in full: {names} (see above)")

@@ -14,6 +14,7 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.25rem; margin-top: 2.2rem }
 .warning { border: 2px solid #222; padding: .6rem 1rem; font-weight: 600 }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: right; white-space: nowrap }
+th { white-space: normal; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left }
 td:last-child.words { text-align: left; white-space: normal }
 img { max-width: 100%; height: auto; border: 1px solid #ddd }

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ssa_fast.errors import ConfigError
+from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import sha256
 from ssa_fast.labels import MODALITIES
-from ssa_fast.prepare.describe import CaseFacts
+from ssa_fast.prepare.describe import CaseFacts, describe_case
 from ssa_fast.pretrained import bundle_path, shipped_bundles
+from ssa_fast.volume.case import CaseFiles
 
-__all__ = ["RANGES_FILE", "Range", "TrainingRanges", "read_ranges", "shipped_ranges"]
+__all__ = ["RANGES_FILE", "Range", "TrainingRanges", "outside_of", "read_ranges", "shipped_ranges"]
 
 RANGES_FILE = "ranges.json"
 """What `ssa-fast describe --ranges` writes: the ranges alone, and no case of which they are."""
@@ -61,6 +62,17 @@ class TrainingRanges:
         for modality in MODALITIES:
             found.append(_said(f"{modality} median", facts.intensities[modality].median, self.medians[modality], ""))
         return list(dict.fromkeys(said for said in found if said))
+
+
+def outside_of(files: CaseFiles, predicted_ml: float, ranges: TrainingRanges) -> list[str]:
+    """What of a case is outside, by its images and its segmented whole tumour.
+
+    Raises CaseError if it cannot be described.
+    """
+    described = describe_case(files)
+    if isinstance(described, list):
+        raise CaseError(f"case {files.name}: {described[0].file} {described[0].seen}")
+    return ranges.outside(described[0], predicted_ml)
 
 
 def shipped_ranges(bundle_sha256: str) -> TrainingRanges | None:

@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 from ssa_fast.errors import CaseError
-from ssa_fast.evaluate.page_facts import Provenance, facts_html, mean_dice, read_provenance
+from ssa_fast.evaluate.outside import TrainingRanges, outside_of, shipped_ranges
+from ssa_fast.evaluate.page_facts import Provenance, facts_html, mean_dice, read_provenance, unlike_html
 from ssa_fast.evaluate.page_surface import mz3_bytes, surface_of
 from ssa_fast.evaluate.page_template import base64_text, filled_template, head_html, made_by, viewer_text
 from ssa_fast.evaluate.page_thumbnail import thumbnail_png
 from ssa_fast.evaluate.page_volumes import DIFFERENCES, ByteArray, Scene, difference, nifti_bytes, read_scene
-from ssa_fast.evaluate.scores import CaseScores, score_volumes
+from ssa_fast.evaluate.scores import CaseScores, score_volumes, voxel_ml
 from ssa_fast.files import write_whole
 from ssa_fast.labels import ED, ET, LABEL_COLORS, LABEL_NAMES, LABEL_TITLES, LABELS, MODALITIES, MODALITY_TITLES, NCR
 from ssa_fast.volume.case import CaseFiles, errors_of_case
 from ssa_fast.volume.geometry import LabelArray
-from ssa_fast.volume.nifti import read_labels
+from ssa_fast.volume.nifti import Volume, read_labels
 
 __all__ = ["LARGEST_BYTES", "CasePage", "write_case_page"]
 
@@ -49,6 +50,7 @@ class CasePage:
     look_first: tuple[str, ...]  # regions, by the record
     least_expected: float | None  # of the agreement, else of the expected Dice, over the regions; by the record
     thumbnail: bytes  # PNG
+    unlike: tuple[str, ...] = ()  # what of it is outside the training cases
 
     @property
     def rank(self) -> tuple[bool, float, str]:
@@ -58,11 +60,12 @@ class CasePage:
         return True, 1.0 if self.least_expected is None else self.least_expected, self.name
 
 
-def write_case_page(files: CaseFiles, prediction: Path, out: Path) -> CasePage:
+def write_case_page(files: CaseFiles, prediction: Path, out: Path, training: TrainingRanges | None = None) -> CasePage:
     """Write one HTML file about a prediction, with all that it shows in it: it opens without network and server.
 
     Four modalities, and over them prediction, reference, their difference, and the maps of `infer --uncertainty` that
-    the record beside the prediction vouches for; surfaces, volumes, scores and provenance.
+    the record beside the prediction vouches for; surfaces, volumes, scores and provenance; and what
+    is unlike the `training` cases, by default those of the shipped bundle that the record names.
     Raises CaseError if a file cannot be read, grids differ, or the page would be larger than `LARGEST_BYTES`.
     """
     with errors_of_case(files.name):
@@ -71,9 +74,11 @@ def write_case_page(files: CaseFiles, prediction: Path, out: Path) -> CasePage:
         scores = None if reference is None else score_volumes(files.name, reference, predicted)
     provenance = read_provenance(prediction, files.name)
     scene = read_scene(files, predicted, provenance.maps)
+    ranges = training or shipped_ranges(str(provenance.record.get("bundle_sha256")))
+    unlike = None if ranges is None else _unlike(files, predicted, ranges)
     parts = {
         "head": head_html(files.name, "case"),
-        "facts": facts_html(scores, predicted, provenance),
+        "facts": facts_html(scores, predicted, provenance, unlike_html(unlike, ranges)),
         "footer": _footer_html(),
         "viewer": viewer_text(_NIIVUE),
     }
@@ -85,7 +90,15 @@ def write_case_page(files: CaseFiles, prediction: Path, out: Path) -> CasePage:
         look_first=tuple(provenance.record.get("look_first", ())),
         least_expected=_least_expected(provenance),
         thumbnail=thumbnail_png(scene),
+        unlike=tuple(unlike or ()),
     )
+
+
+def _unlike(files: CaseFiles, predicted: Volume, ranges: TrainingRanges) -> list[str]:
+    try:
+        return outside_of(files, np.count_nonzero(predicted.array) * voxel_ml(predicted), ranges)
+    except CaseError as error:  # the page shows what there is, all the same
+        return [f"cannot be said ({error})"]
 
 
 def _fitting_page(name: str, scene: Scene, parts: Mapping[str, str]) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ssa_fast.config import from_mapping
 from ssa_fast.errors import ConfigError
+from ssa_fast.evaluate.outside import TrainingRanges
 from ssa_fast.evaluate.scores import CaseScores, voxel_ml
 from ssa_fast.files import sha256
 from ssa_fast.infer.plan import Plan
@@ -22,7 +23,7 @@ from ssa_fast.metrics.overlap import TARGETS
 from ssa_fast.metrics.profiles import MEASURES, OVERLAP
 from ssa_fast.volume.nifti import Volume
 
-__all__ = ["NOTICE", "Provenance", "facts_html", "mean_dice", "read_provenance"]
+__all__ = ["NOTICE", "Provenance", "facts_html", "mean_dice", "read_provenance", "unlike_html"]
 
 NOTICE = (
     "For research only: no medical device, not for diagnosis, treatment or any decision about a patient. "
@@ -58,12 +59,24 @@ def read_provenance(prediction: Path, name: str) -> Provenance:
     return Provenance(record=record, maps=whole)
 
 
-def facts_html(scores: CaseScores | None, prediction: Volume, provenance: Provenance) -> str:
-    """Tables of scores, volumes, doubt and provenance as HTML; without a reference there are no scores."""
-    parts = [_scores_html(scores, prediction), _doubt_html(provenance.record), "<h2>Provenance</h2>"]
+def facts_html(scores: CaseScores | None, prediction: Volume, provenance: Provenance, unlike: str = "") -> str:
+    """Tables of scores, volumes, doubt and provenance as HTML; without a reference there are no scores.
+
+    `unlike` is HTML of `unlike_html`.
+    """
+    parts = [_scores_html(scores, prediction), _doubt_html(provenance.record), unlike, "<h2>Provenance</h2>"]
     rows = {"record": provenance.trouble} if provenance.trouble else _provenance_rows(provenance.record)
     rows["label map"] = f"{prediction.path.name}, SHA-256 {sha256(prediction.path.read_bytes())}"
     return "\n".join([*parts, _list_html(rows)])
+
+
+def unlike_html(found: Sequence[str] | None, ranges: TrainingRanges | None) -> str:
+    """What of a case is outside the training cases, as HTML; that it is not known, where their ranges are not."""
+    title = "<h2>Unlike the training cases?</h2>"
+    if found is None or ranges is None:
+        return f"{title}<p>Not known: the training cases of this network are not (option --training).</p>"
+    said = f"<p>{escape('; '.join(found) or 'nothing found')}</p>"
+    return f'{title}{said}<p class="quiet">{escape(ranges.rule)}</p>'
 
 
 def mean_dice(scores: CaseScores) -> float:
@@ -112,7 +125,7 @@ def _provenance_rows(record: Mapping[str, Any]) -> dict[str, str]:
         "machine": str(record.get("machine", "not recorded")),
     }
     asked = record.get("asked_for", {})
-    return {**rows, "asked for": ", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)}
+    return {**rows, "asked for": ", ".join(f"{key} {value}" for key, value in asked.items() if value not in (None, ""))}
 
 
 def _plan_words(plan: object) -> str:

@@ -12,23 +12,23 @@ import ssa_fast
 from ssa_fast.errors import BackendUnavailable, CaseError, SsaFastError
 from ssa_fast.evaluate.anatomy import Anatomy, case_anatomies
 from ssa_fast.evaluate.calibration import calibrate, has_probabilities
+from ssa_fast.evaluate.cohort_page import write_pages
 from ssa_fast.evaluate.document import Section, to_html, to_markdown
 from ssa_fast.evaluate.look_first import look_first
-from ssa_fast.evaluate.outside import TrainingRanges, shipped_ranges
+from ssa_fast.evaluate.outside import TrainingRanges, outside_of, shipped_ranges
 from ssa_fast.evaluate.provenance import provenance
 from ssa_fast.evaluate.report import to_csv
 from ssa_fast.evaluate.run_report import Findings, findings_json, sections
-from ssa_fast.evaluate.scores import CaseScores, Evaluation, score_cases
+from ssa_fast.evaluate.scores import Evaluation, score_cases
 from ssa_fast.files import write_json, write_whole
 from ssa_fast.metrics.profiles import PROFILES, Profile
 from ssa_fast.model.bundle import Bundle
-from ssa_fast.prepare.describe import describe_case
 from ssa_fast.volume.case import CaseFiles
 
 if TYPE_CHECKING:
     from ssa_fast.evaluate.figures import Overlay
 
-__all__ = ["Wanted", "check_drawing", "report_predictions", "write_pages"]
+__all__ = ["Wanted", "check_drawing", "report_predictions", "write_report"]
 
 _PAGES = "pages"  # folder beside the report where a case's own page may lie
 
@@ -41,6 +41,7 @@ class Wanted:
     profile: Profile = PROFILES["full"]
     bundle: Bundle | None = None  # that made the predictions
     training: TrainingRanges | None = None  # of the cases that it was trained on; None: as shipped with the bundle
+    pages: bool = False  # also a page a case, and a list of them
 
 
 def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wanted) -> Findings:
@@ -58,6 +59,9 @@ def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wa
     outside = _outside(evaluation, files_of, ranges, unread)
     slices = _slices(evaluation, files_of, unread)
     anatomies = _anatomies(evaluation, files_of, unread)
+    if wanted.pages:
+        failures = write_pages(predictions, cases, wanted.out / _PAGES, ranges)
+        unread.update({name: reason for name, reason in failures.items() if name not in evaluation.failures})
     findings = Findings(
         evaluation=evaluation,
         source=source,
@@ -71,15 +75,13 @@ def report_predictions(predictions: Path, cases: Sequence[CaseFiles], wanted: Wa
     write_json(wanted.out / "scores.json", findings_json(findings, ssa_fast.__version__))
     write_whole(wanted.out / "scores.csv", to_csv(evaluation, findings.calibration).encode())
     analyses = _draw_cases(anatomies, wanted.out)
-    pages = {case.name: f"{_PAGES}/{case.name}.html" for case in evaluation.cases}
-    there = {name: page for name, page in pages.items() if (wanted.out / page).is_file()}
-    links = {**analyses, **{f"{name}, page": page for name, page in there.items()}}
+    links = [*_page_links(cases, wanted.out), *analyses.items()]
     title = f"Segmentations of {len(cases)} cases"
-    write_pages(wanted.out, title, sections(findings, _draw(findings, slices, wanted.out), links))
+    write_report(wanted.out, title, sections(findings, _draw(findings, slices, wanted.out), links))
     return findings
 
 
-def write_pages(out: Path, title: str, parts: Sequence[Section]) -> None:
+def write_report(out: Path, title: str, parts: Sequence[Section]) -> None:
     """Write report.md and report.html, each whole or not at all."""
     write_whole(out / "report.md", to_markdown(title, parts).encode())
     write_whole(out / "report.html", to_html(title, parts).encode())
@@ -101,17 +103,11 @@ def _outside(
         return None
     found = {}
     for case in evaluation.cases:
-        described = describe_case(files_of[case.name])
-        if isinstance(described, list):
-            unread[case.name] = f"case {case.name}: {described[0].file} {described[0].seen}"
-        else:
-            found[case.name] = ranges.outside(described[0], _predicted_ml(case))
+        try:
+            found[case.name] = outside_of(files_of[case.name], case.value("predicted_ml", "WT"), ranges)
+        except CaseError as error:
+            unread[case.name] = str(error)
     return found
-
-
-def _predicted_ml(case: CaseScores) -> float:
-    """Of whole tumour, which both profiles measure."""
-    return case.value("predicted_ml", "WT")
 
 
 def _slices(evaluation: Evaluation, files_of: Mapping[str, CaseFiles], unread: dict[str, str]) -> dict[str, Overlay]:
@@ -140,6 +136,12 @@ def _anatomies(
         except CaseError as error:
             unread[case.name] = str(error)
     return found
+
+
+def _page_links(cases: Sequence[CaseFiles], out: Path) -> list[tuple[str, str]]:
+    """The pages of cases beside the report, those of `ssa-fast page` too: their list first, where there is one."""
+    wanted = [("all cases to look at, worst first", "index"), *((f"{files.name}, page", files.name) for files in cases)]
+    return [(words, f"{_PAGES}/{name}.html") for words, name in wanted if (out / _PAGES / f"{name}.html").is_file()]
 
 
 def _draw_cases(anatomies: Mapping[str, Mapping[str, Anatomy]], out: Path) -> dict[str, str]:

@@ -73,11 +73,13 @@ def _plain(one: Anatomy) -> dict[str, Any]:
     return {"shapes": shapes, "areas_mm2": {label: areas.tolist() for label, areas in one.areas_mm2.items()}}
 
 
-def sections(findings: Findings, pictures: Sequence[tuple[str, str]], pages: Mapping[str, str]) -> list[Section]:
-    """What report.md and report.html hold; `pictures` are titles and files, `pages` case -> its own page."""
+def sections(
+    findings: Findings, pictures: Sequence[tuple[str, str]], links: Sequence[tuple[str, str]]
+) -> list[Section]:
+    """What report.md and report.html hold; `pictures` are titles and files, `links` words and pages of cases."""
     found = [_introduction(findings), _scores(findings)]
     found += [Section(title=title, pictures=[(title, path)]) for title, path in pictures]
-    found += [_cases(findings, pages), _look_first(findings), _calibration(findings), _outside(findings)]
+    found += [_cases(findings, links), _look_first(findings), _calibration(findings), _outside(findings)]
     if findings.evaluation.failures:
         found.append(Section(title="Not scored", lines=list(findings.evaluation.failures.values())))
     if findings.unread:
@@ -122,7 +124,7 @@ def _scores(findings: Findings) -> Section:
     return Section(title="Scores", lines=[rule], table=table)
 
 
-def _cases(findings: Findings, pages: Mapping[str, str]) -> Section:
+def _cases(findings: Findings, links: Sequence[tuple[str, str]]) -> Section:
     head = ["case", *(f"Dice {region}" for region in REGIONS)]
     head += [f"{region} ml, reference / predicted" for region in REGIONS]
     rows = []
@@ -131,7 +133,6 @@ def _cases(findings: Findings, pages: Mapping[str, str]) -> Section:
         for region in REGIONS:
             row.append(f"{case.value('reference_ml', region):.1f} / {case.value('predicted_ml', region):.1f}")
         rows.append(row)
-    links = [(name, path) for name, path in sorted(pages.items())]
     return Section(title="Cases", table=[head, *rows], links=links)
 
 

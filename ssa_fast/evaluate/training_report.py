@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssa_fast.evaluate.document import Section
-from ssa_fast.evaluate.predictions_report import check_drawing, write_pages
+from ssa_fast.evaluate.predictions_report import check_drawing, write_report
 from ssa_fast.evaluate.provenance import RESEARCH_ONLY
 from ssa_fast.evaluate.training_run import TrainingRun, read_training_run
 from ssa_fast.metrics.overlap import TARGETS
@@ -37,7 +37,7 @@ def report_training(folder: Path, out: Path) -> TrainingRun:
         *(Section(title=title, pictures=[(title, f"figures/{name}.png")]) for title, name in names.items()),
         _epochs(run),
     ]
-    write_pages(out, f"Training run {run.name}", parts)
+    write_report(out, f"Training run {run.name}", parts)
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ssa-fas
 
 from ssa_fast.cli.report import command
 from ssa_fast.errors import CohortError, ConfigError
+from ssa_fast.evaluate.look_first import NO_RECORDS
 from ssa_fast.evaluate.provenance import RESEARCH_ONLY
 from ssa_fast.evaluate.run_report import SCHEMA, SCHEMA_VERSION
 from ssa_fast.files import sha256
@@ -61,6 +63,8 @@ def test_a_report_holds_the_scores_in_every_form_and_every_figure_twice(folder: 
     for page in ("report.md", "report.html"):
         text = (out / page).read_text()
         assert RESEARCH_ONLY in text
+        assert NO_RECORDS in html.unescape(text)
+        assert "Not looked into: no probabilities are beside the predictions" in text
         assert "Not looked into: the training cases are not known" in text
         assert f"{(1 + dice) / 2:.3f}" in text  # the mean
         assert f"pages/{TWO}.html" in text
@@ -80,6 +84,45 @@ def test_a_case_without_a_prediction_and_one_without_images_are_named_and_the_re
     text = (folder / "out" / "report.md").read_text()
     assert "not scored: 1" in text
     assert json.loads((folder / "out" / "scores.json").read_text())["images_not_read"].keys() == {TWO}
+
+
+def test_pages_are_written_where_asked_for_and_linked_below_their_list(folder: Path) -> None:
+    (folder / "cases" / ONE / f"{ONE}-t1c.nii.gz").write_bytes(b"")
+    done = _run(folder, "--metrics", "overlap", "--pages")
+    assert isinstance(done.exception, CohortError)  # of the case that has neither slices nor page
+    pages = folder / "out" / "pages"
+    assert sorted(path.name for path in pages.iterdir()) == [f"{TWO}.html", "index.html"]
+    text = (folder / "out" / "report.html").read_text()
+    assert 0 < text.index('href="pages/index.html"') < text.index(f'href="pages/{TWO}.html"')
+    assert f"pages/{ONE}.html" not in text
+    assert ONE in json.loads((folder / "out" / "scores.json").read_text())["images_not_read"]
+
+
+def test_calibration_and_what_to_look_at_first_are_in_every_form_where_the_files_are(folder: Path) -> None:
+    from ssa_fast.volume.nifti import read_labels, write_maps
+
+    path = folder / "predictions" / f"{TWO}.nii.gz"
+    makers = [lambda label=label: (tumor_labels() == label).astype(np.float32) for label in range(4)]
+    write_maps(path.with_name(f"{TWO}-probabilities.nii.gz"), makers, read_labels(path))
+    doubt = {"expected_dice": {"WT": 0.625, "TC": 0.9, "ET": 0.9}, "agreement": {}}
+    record = {
+        "output_sha256": sha256(path.read_bytes()),
+        "doubt": doubt,
+        "look_first": ["WT"],
+        "maps_sha256": {"probabilities": sha256(path.with_name(f"{TWO}-probabilities.nii.gz").read_bytes())},
+    }
+    (folder / "predictions" / f"{TWO}.json").write_text(json.dumps(record))
+    done = _run(folder, "--metrics", "overlap")
+    assert done.exception is None, done.output
+    scores = json.loads((folder / "out" / "scores.json").read_text())
+    assert scores["calibration"]["cases"] == {TWO: dict.fromkeys(("NCR", "ED", "ET", "WT", "TC"), 0.0)}
+    assert [look["case"] for look in scores["look_first"]["order"]] == [TWO]
+    assert scores["look_first"]["cases_without_record"] == [ONE]
+    text = (folder / "out" / "report.md").read_text()
+    assert f"| {TWO} | 0.625 | 0.900 | 0.900 | WT |" in text
+    assert "| ECE | 0.0000 |" in text
+    assert f"no {ONE}-probabilities.nii.gz" in text
+    assert (folder / "out" / "figures" / "05_calibration.svg").stat().st_size > 10_000
 
 
 def test_the_training_cases_of_a_shipped_bundle_are_known_by_the_records_alone(folder: Path) -> None:

@@ -66,11 +66,15 @@ class Browser:
 
     def open(self, path: Path, fragment: str = "", size: tuple[int, int] = (1200, 900)) -> None:
         """Load a file and wait until it says that it is ready, or in trouble."""
+        self.resize(size)
+        self._call("Page.navigate", url=path.as_uri() + fragment)
+        self.wait("document.body && (document.body.dataset.ready || !document.getElementById('trouble')?.hidden)")
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the window a width and a height, in pixels."""
         width, height = size
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._call("Emulation.setDeviceMetricsOverride", **metrics)
-        self._call("Page.navigate", url=path.as_uri() + fragment)
-        self.wait("document.body && (document.body.dataset.ready || !document.getElementById('trouble')?.hidden)")
 
     def wait(self, condition: str) -> None:
         end = time.monotonic() + _PATIENCE_S

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ssa_fast.evaluate.cohort_page import write_cohort_page
@@ -15,6 +16,13 @@ def test_the_list_has_the_worst_first_then_those_without_reference(tmp_path: Pat
     assert links == ["bad", "fair", "good", "unknown"]
     assert text.count("data:image/png;base64,") == 4
     assert "case lost: no t1c" in text
+
+
+def test_the_list_says_what_is_unlike_the_training_cases(tmp_path: Path) -> None:
+    page, _ = written(tmp_path)
+    listed = write_cohort_page([replace(page, unlike=("brain 2 ml", "t1n median 7"))], {}, tmp_path / "index.html")
+    assert "unlike the training cases: brain 2 ml; t1n median 7" in listed.read_text()
+    assert "unlike" not in write_cohort_page([page], {}, tmp_path / "index.html").read_text()
 
 
 def test_a_name_cannot_become_markup(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 
 import ssa_fast.evaluate.page as page_module
 from ssa_fast.errors import CaseError
+from ssa_fast.evaluate.outside import shipped_ranges
 from ssa_fast.evaluate.page import LARGEST_BYTES, CasePage, write_case_page
 from ssa_fast.files import sha256
+from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import SHAPE, tumor_labels, write_case, write_nifti
 from tests.evaluate.browser import Browser, program
@@ -80,6 +83,31 @@ def test_a_page_tells_the_scores_and_where_the_labels_come_from(tmp_path: Path) 
         assert fact in text
     assert "For research only" in text
     assert "Copyright (c) 2021, Niivue" in text  # the page passes the viewer on, so its licence goes along
+
+
+def test_a_page_says_what_is_unlike_the_training_cases_and_that_it_is_not_known_of_another_bundle(
+    tmp_path: Path,
+) -> None:
+    files, prediction = case_with_record(tmp_path)
+    record_path = prediction.with_name(f"{NAME}.json")
+    out = tmp_path / "page.html"
+    assert (
+        "Not known: the training cases of this network are not"
+        in write_case_page(files, prediction, out).path.read_text()
+    )
+    record = json.loads(record_path.read_text())
+    record["bundle_sha256"] = sha256(bundle_path("lite").read_bytes())
+    record_path.write_text(json.dumps(record))
+    page = write_case_page(files, prediction, out)
+    assert any(said.startswith("brain ") for said in page.unlike)  # tiny
+    assert page.unlike[0] in out.read_text()
+    assert "12 training cases" in out.read_text()
+    ranges = shipped_ranges(record["bundle_sha256"])
+    assert ranges is not None
+    wide = dict.fromkeys(ranges.medians, (-1000000000.0, 1000000000.0))
+    own = replace(ranges, brain_ml=(0, 9999), tumor_ml=(0, 9999), medians=wide)
+    assert write_case_page(files, prediction, out, own).unlike == ()
+    assert "<p>nothing found</p>" in out.read_text()
 
 
 def test_a_page_loads_nothing_and_forbids_itself_to(tmp_path: Path) -> None:
@@ -222,3 +250,14 @@ def test_surfaces_are_drawn_with_the_yellow_tumour_in_the_blue_one(opened: Brows
     assert np.mean(np.minimum(red, green) - blue > 0.1) > 0.005  # yellow, through blue
     assert np.mean(blue - red > 0.1) > 0.005
     assert opened.troubles == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1100, 1000, 500])
+def test_no_table_is_cut_and_nothing_stands_out_of_the_page(opened: Browser, width: int) -> None:
+    opened.value("document.querySelectorAll('.wide td').forEach(cell => { cell.textContent = '1234.5'; })")
+    opened.resize((width, 900))
+    tables = "[...document.querySelectorAll('.wide')].filter(it => it.scrollWidth > it.clientWidth).length"
+    assert opened.value(tables) == 0
+    assert opened.value("document.documentElement.scrollWidth") <= width
+    opened.resize((500, 700))
