@@ -105,7 +105,7 @@ class Backend(Protocol):
         """
 
     def free_bytes(self) -> int | None:
-        """Memory that the device has left; None where it is not known."""
+        """Memory that the device has left, or would have after `let_go`; None where it is not known."""
 
     @property
     def footprint(self) -> Footprint:

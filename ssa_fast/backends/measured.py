@@ -98,7 +98,8 @@ class MeasuredBackend:
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
-        return self._plain.free_bytes()
+        known = [free for free in (one.free_bytes() for one in self._opened.values()) if free is not None]
+        return max(known, default=None)  # each counts what itself would let go of
 
     def let_go(self) -> None:
         """See `Backend.let_go`."""

@@ -125,7 +125,9 @@ class OrtBackend:
 
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
-        return hardware.usable_memory_bytes() if self._cuda is None else int(self._cuda.memory_bytes()[0])
+        if self._cuda is None:
+            return hardware.usable_memory_bytes()
+        return int(self._cuda.memory_bytes()[0]) + (self._bound.kept_bytes if self._bound is not None else 0)
 
     def let_go(self) -> None:
         """See `Backend.let_go`: of bound buffers and graphs."""

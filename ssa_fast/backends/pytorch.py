@@ -117,7 +117,7 @@ class PytorchBackend:
         return labels
 
     def free_bytes(self) -> int | None:
-        """See `Backend.free_bytes`."""
+        """See `Backend.free_bytes`. What graphs keep is reserved, and not allocated, from one replay to the next."""
         if self._copies is None:
             return hardware.usable_memory_bytes()
         unused = torch.cuda.memory_reserved(self._torch_device) - torch.cuda.memory_allocated(self._torch_device)

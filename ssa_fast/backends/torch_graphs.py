@@ -64,6 +64,7 @@ class Graphs:
     def _captured(self, batch: Tensor) -> _Captured:
         given = batch.clone()
         here = cuda.current_stream(self._device)
+        cuda.empty_cache()  # of what other streams had: the side stream finds nothing of it
         self._side.wait_stream(here)
         with cuda.stream(self._side):
             for _ in range(_WARM_UPS):

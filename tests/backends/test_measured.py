@@ -209,6 +209,10 @@ def test_the_plan_counts_all_that_is_open_and_the_trial_in_float32(clock: list[f
     assert backend.footprint == Footprint(
         held_bytes=500, share=1.5, is_host=False, keeps_buffers=True, kept_bytes=70, is_kept_apart=True
     )
+    assert backend.free_bytes() is None
+    graph.free_bytes = lambda: 80  # type: ignore[method-assign]
+    room.backends["bf16"].free_bytes = lambda: 10  # type: ignore[method-assign]
+    assert backend.free_bytes() == 80
     backend.close()
     assert all(one.is_closed for one in room.backends.values())
 

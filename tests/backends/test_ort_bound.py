@@ -63,6 +63,7 @@ def test_memory_of_graphs_is_counted_and_given_back_with_their_session(library: 
         backend.labels(_windows())
     backend.logits(_windows())  # another graph
     assert left - library.cuda.left_bytes == 2 * WORKSPACE_BYTES == backend.footprint.kept_bytes
+    assert backend.free_bytes() == left  # the plan may have them let go of
     assert (backend.footprint.keeps_buffers, backend.footprint.is_kept_apart) == (True, True)
     backend.let_go()
     assert backend.footprint.kept_bytes == 0
