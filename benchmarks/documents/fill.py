@@ -23,6 +23,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "folds": methods.folds,
         "doubt": votes.doubt,
         "forms": accuracy.forms,
+        "layers": speed.layers,
         "memory": speed.memory,
         "mended": votes.mended,
         "mirrored": votes.mirrored,

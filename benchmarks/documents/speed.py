@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from benchmarks.documents.records import Record, Records, fixed, link, regions, table
 
-__all__ = ["cohorts", "cold", "memory", "peaks", "peers", "ratios", "rewrites", "seconds", "training"]
+__all__ = ["cohorts", "cold", "layers", "memory", "peaks", "peers", "ratios", "rewrites", "seconds", "training"]
+
+_LEAST_SHOWN = 0.02  # of a network's time
 
 
 def seconds(records: Records) -> str:
@@ -48,6 +50,20 @@ def cold(records: Records) -> str:
         for form, of in record["forms"].items():
             rows.append((f"`{record['network']}` {form}", _spread(of)))
     return table(("network", "seconds from the start of the process to its end, median (range)"), rows)
+
+
+def layers(records: Records) -> str:
+    """Where a network's time goes, by resolution and kind of layer."""
+    precisions = records["layers-lite"]["precisions"]
+    kinds = next(iter(precisions.values()))["share"]
+    rows = []
+    for kind in sorted(kinds, key=lambda name: -max(of["share"][name] for of in precisions.values())):
+        shares = [of["share"].get(kind, 0) for of in precisions.values()]
+        if max(shares) >= _LEAST_SHOWN:
+            resolution, _, words = kind.partition(" ")
+            rows.append((resolution, words, *(f"{fixed(100 * share, 0)} %" for share in shares)))
+    rows.append(("all", "", *(f"{fixed(of['milliseconds'], 0)} ms" for of in precisions.values())))
+    return table(("resolution", "layers", *precisions), rows)
 
 
 def memory(records: Records) -> str:
