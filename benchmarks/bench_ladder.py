@@ -82,14 +82,7 @@ def bench_ladder(
     rungs, meter = _rungs(is_small=benchmark.disabled), quiet.Meter()
     bundles = partial(_form_of, bundle, int8_bundle, case, tmp_path)
     processes = _Processes(partial(_process, proof, bundles, tmp_path))
-    rows: dict[str, dict[str, Any]] = {}
-    with closing(processes):
-        for rung in rungs:
-            on = next((one for one in rungs if one.name == rung.on), None)
-            rows[rung.name] = _row(rung, processes.pair(rung, on), rounds, proof, rows)
-            print(rung.name, {key: value for key, value in rows[rung.name].items() if key != "labels"}, flush=True)
-        benchmark.pedantic(processes.pair(rungs[-1], None)[0].run, rounds=1)
-    record = {
+    about = {
         "what": "from the normalized brain to its labels, one technique a rung, each against the one it stands on",
         "command": "pytest benchmarks/bench_ladder.py --benchmark-only -s --records FOLDER [--bundle BUNDLE]",
         "network": preset_of(bundle.spec),
@@ -97,12 +90,19 @@ def bench_ladder(
         "input": list(proof.windows.shape),
         "machine": machine_facts(),
         "commit": commit(),
-        "foreign_share": meter.foreign(),
-        "rungs": {name: {key: value for key, value in row.items() if key != "labels"} for name, row in rows.items()},
         "elsewhere": _elsewhere(),
     }
+    rows: dict[str, dict[str, Any]] = {}
+    record: dict[str, Any] = {}
+    with closing(processes):
+        for rung in rungs:
+            on = next((one for one in rungs if one.name == rung.on), None)
+            rows[rung.name] = _row(rung, processes.pair(rung, on), rounds, proof, rows)
+            told = {name: {key: row[key] for key in row if key != "labels"} for name, row in rows.items()}
+            record = about | {"foreign_share": meter.foreign(), "rungs": told}
+            keep_record(f"ladder-{about['network']}", record)  # at once: the whole takes minutes
+        benchmark.pedantic(processes.pair(rungs[-1], None)[0].run, rounds=1)
     benchmark.extra_info.update(record)
-    keep_record(f"ladder-{record['network']}", record)
 
 
 def _rungs(*, is_small: bool) -> list[Rung]:

@@ -145,11 +145,12 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def keep_record(request: pytest.FixtureRequest) -> Keep:
-    """Print a record, and write it to `--records` where that is given; a run that measures nothing writes nothing."""
+    """Write a record to `--records`, or print it where none is given; what measures nothing writes nothing."""
     folder: Path | None = request.config.getoption("records")
 
     def keep(name: str, record: Mapping[str, Any]) -> None:
-        print(f"\n{name}: {json.dumps(record, indent=2)}")
+        if folder is None:
+            print(f"\n{name}: {json.dumps(record, indent=2)}")
         if folder is not None and not request.config.getoption("benchmark_disable"):
             write_json(folder / f"{name}.json", record)
 
