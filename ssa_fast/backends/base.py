@@ -28,6 +28,7 @@ __all__ = [
     "cpu_precision",
     "engine_failure",
     "host_footprint",
+    "in_words",
     "labels_of_batch",
     "memory_failure",
 ]
@@ -163,19 +164,27 @@ def cpu_precision(choice: Choice) -> Precision:
 
 def engine_failure(device: Device, windows: FloatArray, error: Exception) -> BackendError:
     """What an engine's own error becomes: one line that says where it ran and on how much."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    shape = " x ".join(map(str, windows.shape))
-    return BackendError(f"{device} failed on {shape} values: {first}; if memory was short, close other programs")
+    return BackendError(
+        f"{device} failed on {in_words(windows.shape)} values: {_first_line(error)}; if memory was short, close other "
+        "programs"
+    )
 
 
 def memory_failure(
     device: Device, windows: FloatArray, planned_bytes: int, free_bytes: int, error: Exception
 ) -> BackendError:
     """What a GPU's want of memory becomes: one line with what was planned, what there is, and what to do."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    shape = " x ".join(map(str, windows.shape))
     return BackendError(
-        f"{device} is out of memory on {shape} values: {planned_bytes / 1e9:.2f} GB were planned, "
-        f"{free_bytes / 1e9:.2f} GB are free now: close other programs on the GPU, or have the brain cut into "
-        f"windows by granting less, such as --max-memory {0.8 * free_bytes / 1e9:.1f}GB ({first})"
+        f"{device} is out of memory on {in_words(windows.shape)} values: {planned_bytes / 1e9:.2f} GB were planned, "
+        f"{free_bytes / 1e9:.2f} GB are free now: close other programs on the GPU, or have the brain cut into windows "
+        f"by granting less, such as --max-memory {0.8 * free_bytes / 1e9:.1f}GB ({_first_line(error)})"
     )
+
+
+def in_words(shape: tuple[int, ...]) -> str:
+    """Such as 1 x 4 x 128 x 128 x 128."""
+    return " x ".join(map(str, shape))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,8 +10,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from ssa_fast.backends.base import Backend, Device, Footprint
-from ssa_fast.backends.trial import Verdicts, in_words, tried
+from ssa_fast.backends.base import Backend, Device, Footprint, in_words
+from ssa_fast.backends.trial import Verdicts, tried
 from ssa_fast.errors import ArithmeticUnavailable
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray, LabelArray

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ssa_fast.backends.base import Backend, Footprint
-from ssa_fast.backends.trial import LEAST_SPEED, Trial, Verdicts, circumstances, in_words, tried
+from ssa_fast.backends.base import Backend, Footprint, in_words
+from ssa_fast.backends.trial import LEAST_SPEED, Trial, Verdicts, circumstances, tried
 from ssa_fast.errors import BackendError, BackendUnavailable, BundleError
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.volume.geometry import FloatArray, LabelArray

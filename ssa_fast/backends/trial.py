@@ -19,7 +19,7 @@ from ssa_fast.measure import paired_ratio
 from ssa_fast.model.parity import Limits
 from ssa_fast.volume.geometry import FloatArray
 
-__all__ = ["LEAST_SPEED", "Trial", "Verdicts", "circumstances", "in_words", "tried"]
+__all__ = ["LEAST_SPEED", "Trial", "Verdicts", "circumstances", "tried"]
 
 LEAST_SPEED = 1.1
 """Times the speed of what it would take the place of that a way must reach to be worth its rounding or its memory."""
@@ -78,11 +78,6 @@ def tried(full: Backend, other: Backend, windows: FloatArray) -> Trial:
 def circumstances(device: Device, bundle_sha256: str) -> str:
     """All that a trial depends on beside the way and the shape: GPU, driver, engine and its version, bundle."""
     return f"{device.name}, driver {hardware.find_gpus().driver or 'unknown'}, {device.engine}, {bundle_sha256}"
-
-
-def in_words(shape: tuple[int, ...]) -> str:
-    """Such as 1 x 4 x 128 x 128 x 128."""
-    return " x ".join(map(str, shape))
 
 
 class Verdicts:

@@ -11,54 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from ssa_fast import backends, hardware, measure
+from ssa_fast import backends
 from ssa_fast.backends import half_guard, open_backend
-from ssa_fast.backends.base import Choice, Device, Footprint
+from ssa_fast.backends.base import Choice, Footprint
 from ssa_fast.backends.half_guard import GuardedBackend
-from ssa_fast.backends.trial import Trial, circumstances
 from ssa_fast.errors import ArithmeticUnavailable, ConfigError, NumericsError
-from ssa_fast.hardware import Gpu, Gpus
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.volume.geometry import FloatArray
 from tests.backends.paced import Paced, brain, with_another_label
 from tests.infer.fakes import BrightnessBackend
 
-GOOD = Trial(is_finite=True, label_agreement=1.0, speed=1.5)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [0.0]
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
-    return now
-
 
 @pytest.fixture
 def pair(clock: list[float]) -> tuple[Paced, Paced]:
     return Paced(clock, "float32", 1.5), Paced(clock, "float16", 1.0)
-
-
-@pytest.mark.parametrize(
-    ("trial", "words"),
-    [
-        (GOOD, ()),
-        (Trial(is_finite=True, label_agreement=0.999, speed=1.1), ()),
-        (Trial(is_finite=False, label_agreement=1.0, speed=2.0), ("its logits are not finite",)),
-        (
-            Trial(is_finite=True, label_agreement=0.9989, speed=1.09),
-            (
-                "equal labels on 99.890% of the brain, wanted 99.9%",
-                "1.09 times as fast as float32, wanted 1.1",
-            ),
-        ),
-        (
-            Trial(is_finite=True, label_agreement=float("nan"), speed=2.0),
-            ("equal labels on nan% of the brain, wanted 99.9%",),
-        ),
-    ],
-)
-def test_float16_must_be_finite_equal_and_a_tenth_faster(trial: Trial, words: tuple[str, ...]) -> None:
-    assert trial.shortcomings == words
 
 
 def test_float16_that_is_right_and_pays_is_used_and_tried_once_a_shape(pair: tuple[Paced, Paced]) -> None:
@@ -166,38 +132,8 @@ def test_a_much_slower_float16_is_run_no_more_often_than_it_takes_to_see_that(cl
     assert half.runs == 4  # logits, labels, and one pair of runs after a warm-up
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        [],
-        {"is_finite": True, "label_agreement": 1.0},
-        {"is_finite": True, "label_agreement": 1.0, "speed": "fast"},
-        {"is_finite": True, "label_agreement": 1.0, "speed": float("nan")},
-    ],
-)
-def test_a_damaged_record_is_tried_anew(entry: object, pair: tuple[Paced, Paced], tmp_path: Path) -> None:
-    (tmp_path / "float16.json").write_text(json.dumps({"here, 1 x 4 x 16 x 16 x 32": entry}))
-    GuardedBackend(*pair, "here", tmp_path).labels(brain())
-    assert pair[0].runs > 0
-
-
-def test_a_cache_that_cannot_be_written_is_told_and_no_error(
-    pair: tuple[Paced, Paced], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("")
-    GuardedBackend(*pair, "here", tmp_path / "file").labels(brain())
-    assert "the next run tries again" in caplog.text
-
-
 def test_the_plan_counts_the_trial_in_float32(pair: tuple[Paced, Paced]) -> None:
     assert GuardedBackend(*pair, "here").footprint == Footprint(held_bytes=500, share=1.5, is_host=False)
-
-
-def test_circumstances_name_gpu_driver_engine_and_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = Gpu(name="NVIDIA GeForce GTX 1650", capability=(7, 5), memory_bytes=2**32, free_bytes=2**32)
-    monkeypatch.setattr(hardware, "find_gpus", lambda: Gpus(gpus=(gpu,), driver="580.95.05"))
-    device = Device(engine="torch 2.10.0", name="NVIDIA GeForce GTX 1650", precision="float16")
-    assert circumstances(device, "abc") == "NVIDIA GeForce GTX 1650, driver 580.95.05, torch 2.10.0, abc"
 
 
 def test_float16_is_never_opened_without_its_guard(

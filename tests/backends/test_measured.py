@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssa_fast import backends, measure
+from ssa_fast import backends
 from ssa_fast.backends import measured, open_backend
 from ssa_fast.backends.base import Footprint
 from ssa_fast.backends.measured import MeasuredBackend, Way
@@ -21,13 +21,6 @@ from ssa_fast.model.bundle import read_bundle
 from ssa_fast.volume.geometry import FloatArray
 from tests.backends.paced import Paced, brain, with_another_label
 from tests.infer.fakes import BrightnessBackend
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [0.0]
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
-    return now
 
 
 class Room:
