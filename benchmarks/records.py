@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ _TOLD_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8
 
 
 def preset_of(spec: ModelSpec) -> str:
-    """The preset whose shape a network has, whatever it is called; else its channels."""
-    ours = spec.network.channels, spec.network.stem
-    return next((name for name, preset in PRESETS.items() if (preset.channels, preset.stem) == ours), _channels(spec))
+    """The preset whose shape a network has, whatever it is called and whatever its norm; else its channels."""
+    for name, preset in PRESETS.items():
+        if replace(preset, norm=spec.network.norm) == spec.network:
+            return name
+    return _channels(spec)
 
 
 def rounded(ratio: Ratio) -> dict[str, float]:
