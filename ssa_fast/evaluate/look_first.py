@@ -22,6 +22,7 @@ NO_RECORDS = "Which cases to look at first is not known: no record of 'infer --u
 _MEASURES = {"agreement": "agreement of votes", "expected_dice": "expected Dice"}  # the first that all cases have
 _FALLBACK = "expected_dice"  # every record of doubt has it
 _LEAST_CASES = 3  # of a correlation
+_MANY_CASES = 10  # of fewer, a correlation may be anything by chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +124,17 @@ def look_first_words(found: LookFirst) -> list[str]:
         return said
     count, third = len(found.scored), found.third
     correlation = found.correlation
-    rank = "too few cases for a correlation" if correlation is None else f"Spearman's correlation {correlation:+.2f}"
+    rank = "no correlation can be said" if correlation is None else f"Spearman's correlation {correlation:+.2f}"
     flagged = [look.name for look in found.scored if look.flagged]
+    share = (
+        f"of the {third} worst cases {found.worst_found} are among the first {third} (by chance {third**2 / count:.1f})"
+    )
+    if third == 1:
+        share = f"the worst case is {'' if found.worst_found else 'not '}the first"
+    few = "" if count >= _MANY_CASES else " So few cases say little of the order."
     said.append(
-        f"How well it did on {count} cases with a reference: {rank} with the mean Dice; of the {third} worst "
-        f"{found.worst_found} are among the first {third} (by chance {third**2 / count:.1f}). The limits of 'infer' "
-        f"flag {len(flagged)}, with {len(set(flagged) & set(found.worst))} of the {third} worst."
+        f"How well it did on {count} cases with a reference: {rank} with the mean Dice; {share}. The limits of 'infer' "
+        f"flag {len(flagged)} cases, among them {len(set(flagged) & set(found.worst))} of the {third} worst.{few}"
     )
     return said
 

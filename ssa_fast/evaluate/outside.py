@@ -58,7 +58,7 @@ class TrainingRanges:
         ]
         found.append(_said("brain", facts.brain_ml, self.brain_ml, "ml"))
         if self.tumor_ml is not None:
-            found.append(_said("predicted tumour", predicted_ml, self.tumor_ml, "ml"))
+            found.append(_said("predicted tumour", round(predicted_ml, 6), self.tumor_ml, "ml"))
         for modality in MODALITIES:
             found.append(_said(f"{modality} median", facts.intensities[modality].median, self.medians[modality], ""))
         return list(dict.fromkeys(said for said in found if said))

@@ -79,7 +79,13 @@ def test_an_order_that_is_that_of_the_dice_has_all_the_worst_first() -> None:
     found = order_of([(0.9, 0.8), (0.5, 0.1), (0.7, 0.3), (0.8, 0.5), (0.6, 0.2)])
     assert found.correlation == pytest.approx(1)
     assert (found.third, found.worst, found.worst_found) == (2, ("C1", "C4"), 2)
-    assert "of the 2 worst 2 are among the first 2 (by chance 0.8)" in look_first_words(found)[-1]
+    words = look_first_words(found)[-1]
+    assert "of the 2 worst cases 2 are among the first 2 (by chance 0.8)" in words
+    assert "So few cases say little of the order." in words
+    assert "the worst case is the first." in look_first_words(order_of([(0.1, 0.1), (0.2, 0.2)]))[-1]
+    assert "the worst case is not the first." in look_first_words(order_of([(0.1, 0.2), (0.2, 0.1)]))[-1]
+    many = look_first_words(order_of([(value / 10, value / 10) for value in range(10)]))[-1]
+    assert "So few" not in many
 
 
 def test_an_order_that_is_the_other_way_round_finds_none_of_them() -> None:
