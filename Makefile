@@ -7,11 +7,12 @@ PYTHON ?= python3
 ARGS ?=
 DEMO := .demo-venv
 DEV := .venv
+RECORDS := benchmarks/results/0.1.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types contracts bench clean
+.PHONY: help demo test lint types contracts bench bench-record figures clean
 
 help:
 	@echo "make demo       segment phantom cases with the shipped bundle, score them, draw them (no torch)"
@@ -20,6 +21,8 @@ help:
 	@echo "make types      mypy, strict"
 	@echo "make contracts  import-linter: which room may import which"
 	@echo "make bench      run the benchmarks"
+	@echo "make bench-record   run them on a quiet machine, keep the records, draw and write the figures"
+	@echo "make figures    draw and write the figures from the records that there are"
 	@echo "make clean      remove the environments and everything else that make made"
 
 demo: $(DEMO)/stamp
@@ -48,6 +51,15 @@ contracts: $(DEV)/stamp
 
 bench: $(DEV)/stamp
 	$(DEV)/bin/python -m pytest benchmarks $(ARGS)
+
+bench-record: $(DEV)/stamp
+	$(DEV)/bin/python -m pytest benchmarks --benchmark-only --records $(RECORDS) $(ARGS)
+	$(MAKE) figures
+
+figures: $(DEV)/stamp
+	$(DEV)/bin/python -m benchmarks.ladder_figure $(RECORDS)
+	$(DEV)/bin/python -m benchmarks.scaling_figure $(RECORDS)
+	$(DEV)/bin/python -m benchmarks.readme
 
 clean:
 	rm -rf $(DEMO) $(DEV) demo build dist ssa_fast.egg-info

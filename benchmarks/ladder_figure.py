@@ -12,7 +12,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
+from benchmarks.quiet import MOST_FOREIGN
 from benchmarks.records import NEWEST, read_record
 from ssa_fast.evaluate.chart import INK, QUIET, new_figure, plain, save_figure
 
@@ -30,7 +32,11 @@ def draw_ladder(record: Mapping[str, Any]) -> Figure:
     order = [*climbed, *(name for name in rungs if name not in climbed)]
     shape = " x ".join(map(str, record["input"][2:]))
     machine = record["machine"]
-    busy = "" if (record["foreign_share"] or 0) <= 0.05 else f"; others took {record['foreign_share']:.0%} of the time"
+    busy = (
+        ""
+        if (record["foreign_share"] or 0) <= MOST_FOREIGN
+        else f"; others took {record['foreign_share']:.0%} of the time"
+    )
     note = (
         f"{machine['cpu']}, {machine['threads']} threads, commit {record['commit']}{busy}. Each rung changes one thing "
         "of the rung in brackets; Dice: largest change of WT, TC, ET from the first rung."
@@ -55,9 +61,10 @@ def draw_ladder(record: Mapping[str, Any]) -> Figure:
             **plain(),
         )
     most = max(row["seconds"] for row in rungs.values())
-    seconds.set(xscale="log", xlim=(min(row["seconds"] for row in rungs.values()) / 1.6, most * 14))
+    seconds.set(xscale="log", xlim=(min(row["seconds"] for row in rungs.values()) / 1.6, most * 8))
     seconds.set_yticks(range(len(order)), [_label(name, rungs[name]) for name in order], fontsize=9, **_font())
     seconds.invert_yaxis()
+    seconds.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     seconds.set_xlabel(
         "seconds from the normalized brain to its labels (logarithmic)", fontsize=9, color=INK, **plain()
     )
@@ -87,7 +94,7 @@ def _words(row: Mapping[str, Any]) -> str:
 
 
 def _label(name: str, row: Mapping[str, Any]) -> str:
-    return f"{name}  ({row['on'].split(',')[0] if row['on'] else 'first'})"
+    return f"{name}  ({row['on'] or 'first'})"
 
 
 def _bar(axes: Axes, place: int, value: float, *, is_kept: bool) -> None:

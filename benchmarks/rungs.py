@@ -13,7 +13,7 @@ from ssa_fast.backends import available_backends
 __all__ = ["ELSEWHERE", "FIRST", "LEAST_GAIN", "Elsewhere", "Rung", "rungs_here"]
 
 LEAST_GAIN = 1.02  # times as fast: what is less is the machine's noise
-FIRST = "torch, float32, contiguous, windows of 128^3"
+FIRST = "windows of 128^3 by torch, float32, contiguous"
 
 
 @dataclass(frozen=True, kw_only=True)
