@@ -60,6 +60,7 @@ figures: $(DEV)/stamp
 	$(DEV)/bin/python -m benchmarks.ladder_figure $(RECORDS)
 	$(DEV)/bin/python -m benchmarks.scaling_figure $(RECORDS)
 	$(DEV)/bin/python -m benchmarks.readme
+	$(DEV)/bin/python -m benchmarks.documents
 
 clean:
 	rm -rf $(DEMO) $(DEV) demo build dist ssa_fast.egg-info
