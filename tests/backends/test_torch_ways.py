@@ -16,9 +16,10 @@ from ssa_fast.backends.measured import MeasuredBackend
 from ssa_fast.backends.pytorch import PytorchBackend, ways
 from ssa_fast.backends.torch_ways import PLAIN, Running, compiled, kinds_for, ways_of
 from ssa_fast.errors import BackendUnavailable
+from ssa_fast.model.blocks import ConvBlock
 from ssa_fast.model.bundle import read_bundle
-from ssa_fast.model.spec import ModelSpec
-from ssa_fast.model.unet import DoubleConv, UNet
+from ssa_fast.model.spec import ModelSpec, UNetConfig
+from ssa_fast.model.unet import UNet
 from tests.infer.fakes import BrightnessBackend
 from tests.networks import tiny_config
 
@@ -111,7 +112,7 @@ def test_compiled_code_gives_the_labels_of_the_eager_network() -> None:
         pytest.skip("no C++ compiler, which torch.compile needs on a processor")
     spec, device = ModelSpec(name="block", network=tiny_config(), window=(16, 16, 16)), torch.device("cpu")
     torch.manual_seed(0)
-    network = DoubleConv(4, 4, "instance").eval()
+    network = ConvBlock(4, 4, 2, UNetConfig(norm="instance")).eval()
     plain = PytorchBackend(network, spec, device, "float32")
     how = dataclasses.replace(PLAIN, is_channels_last=True, compile_mode="default")
     fast = PytorchBackend(compiled(network), spec, device, how)
