@@ -29,7 +29,7 @@ from ssa_fast.backends import Choice
 from ssa_fast.export.parity import Proof, fitted, read_proofs
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.spec import PRESETS, gflop
-from ssa_fast.volume.case import CaseFiles, find_cases
+from ssa_fast.volume.case import CaseFiles
 from ssa_fast.volume.geometry import LabelArray
 
 EDGE, SMALL_EDGE = 128, 32
@@ -39,30 +39,30 @@ RUNS = [(network, *run) for network in PRESETS for run in runs_here()]
 
 
 @pytest.fixture(scope="module")
-def networks(
+def measured_network(
     asked_bundle: Path,
     int8_bundle: Path | None,
     case_files: CaseFiles,
+    tiny_case: CaseFiles,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-) -> dict[str, Measured]:
-    from tests.cases import write_case
-
+) -> Callable[[str], Measured]:
+    """By name, each made when it is first asked for: random weights and int8 take their time."""
     folder = tmp_path_factory.mktemp("networks")
-    lite = request.getfixturevalue("lite").path
-    if request.config.getoption("benchmark_disable"):  # the same code for both: one is enough
-        return {"lite": Measured(bundle=lite, weights="random")}
-    found = {
-        "lite": Measured(bundle=lite, weights="shipped", int8=int8_bundle_of(lite, case_files, folder / "int8.onnx"))
-    }
-    if preset_of(read_bundle(asked_bundle).spec) == "reference":
-        found["reference"] = Measured(bundle=asked_bundle, weights="asked", int8=int8_bundle)
-    else:
-        [proof] = find_cases([write_case(folder, "Proof-001", labels=False)])
-        found["reference"] = Measured(
-            bundle=random_bundle("reference", proof, folder / "reference.onnx"), weights="random"
-        )
-    return found
+
+    @lru_cache(maxsize=2)
+    def network(name: str) -> Measured:
+        if name == "lite":
+            lite = request.getfixturevalue("lite").path
+            if request.config.getoption("benchmark_disable"):
+                return Measured(bundle=lite, weights="random")
+            int8 = int8_bundle_of(lite, case_files, folder / "int8.onnx")
+            return Measured(bundle=lite, weights="shipped", int8=int8)
+        if preset_of(read_bundle(asked_bundle).spec) == name:
+            return Measured(bundle=asked_bundle, weights="asked", int8=int8_bundle)
+        return Measured(bundle=random_bundle(name, tiny_case, folder / f"{name}.onnx"), weights="random")
+
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,13 @@ def patch(case_files: CaseFiles, request: pytest.FixtureRequest) -> Proof:
 
 @pytest.fixture(scope="module")
 def wanted(
-    networks: dict[str, Measured], patch: Proof, tmp_path_factory: pytest.TempPathFactory
+    measured_network: Callable[[str], Measured], patch: Proof, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], LabelArray]:
     """What torch makes of the patch in float32, by network."""
 
     @lru_cache(maxsize=2)
     def labels(network: str) -> LabelArray:
-        setup = Setup(bundle=str(networks[network].bundle), backend="torch")
+        setup = Setup(bundle=str(measured_network(network).bundle), backend="torch")
         with EngineProcess(setup, patch.windows, tmp_path_factory.mktemp("wanted")) as process:
             process.run()
             return process.labels()
@@ -101,15 +101,15 @@ def bench_patch(
     network: str,
     backend: str,
     precision: str,
-    networks: dict[str, Measured],
+    measured_network: Callable[[str], Measured],
     patch: Proof,
     wanted: Callable[[str], LabelArray],
     rounds: int,
     tmp_path: Path,
 ) -> None:
-    if network not in networks:
+    if benchmark.disabled and network != "lite":
         pytest.skip("where nothing is measured, one network is enough")
-    measured = networks[network]
+    measured = measured_network(network)
     bundle = measured.int8 if precision == "int8" else measured.bundle
     if bundle is None:
         pytest.skip(f"no int8 form of {network}: --int8-bundle, by ssa-fast export --precision int8")
