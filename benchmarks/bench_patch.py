@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -46,21 +46,26 @@ def measured_network(
     tiny_case: CaseFiles,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-) -> Callable[[str], Measured]:
-    """By name, each made when it is first asked for: random weights and int8 take their time."""
+) -> Callable[[str, str], Measured]:
+    """By name and precision, each made when it is first asked for: random weights and int8 take their time."""
     folder = tmp_path_factory.mktemp("networks")
 
-    @lru_cache(maxsize=2)
-    def network(name: str) -> Measured:
+    @cache
+    def random(name: str) -> Path:
+        return random_bundle(name, tiny_case, folder / f"{name}.onnx")
+
+    @cache
+    def network(name: str, precision: str) -> Measured:
         if name == "lite":
             lite = request.getfixturevalue("lite").path
             if request.config.getoption("benchmark_disable"):
                 return Measured(bundle=lite, weights="random")
-            int8 = int8_bundle_of(lite, case_files, folder / "int8.onnx")
+            is_int8 = precision == "int8"
+            int8 = int8_bundle_of(lite, case_files, folder / "int8.onnx") if is_int8 else None
             return Measured(bundle=lite, weights="shipped", int8=int8)
         if preset_of(read_bundle(asked_bundle).spec) == name:
             return Measured(bundle=asked_bundle, weights="asked", int8=int8_bundle)
-        return Measured(bundle=random_bundle(name, tiny_case, folder / f"{name}.onnx"), weights="random")
+        return Measured(bundle=random(name), weights="random")
 
     return network
 
@@ -75,13 +80,13 @@ def patch(case_files: CaseFiles, request: pytest.FixtureRequest) -> Proof:
 
 @pytest.fixture(scope="module")
 def wanted(
-    measured_network: Callable[[str], Measured], patch: Proof, tmp_path_factory: pytest.TempPathFactory
+    measured_network: Callable[[str, str], Measured], patch: Proof, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], LabelArray]:
     """What torch makes of the patch in float32, by network."""
 
     @lru_cache(maxsize=2)
     def labels(network: str) -> LabelArray:
-        setup = Setup(bundle=str(measured_network(network).bundle), backend="torch")
+        setup = Setup(bundle=str(measured_network(network, "float32").bundle), backend="torch")
         with EngineProcess(setup, patch.windows, tmp_path_factory.mktemp("wanted")) as process:
             process.run()
             return process.labels()
@@ -101,7 +106,7 @@ def bench_patch(
     network: str,
     backend: str,
     precision: str,
-    measured_network: Callable[[str], Measured],
+    measured_network: Callable[[str, str], Measured],
     patch: Proof,
     wanted: Callable[[str], LabelArray],
     rounds: int,
@@ -109,7 +114,7 @@ def bench_patch(
 ) -> None:
     if benchmark.disabled and network != "lite":
         pytest.skip("where nothing is measured, one network is enough")
-    measured = measured_network(network)
+    measured = measured_network(network, precision)
     bundle = measured.int8 if precision == "int8" else measured.bundle
     if bundle is None:
         pytest.skip(f"no int8 form of {network}: --int8-bundle, by ssa-fast export --precision int8")
