@@ -68,7 +68,7 @@ class MeasuredBackend:
         self._shapes: dict[tuple[int, ...], _Shape] = {}
         for way in ways[1:]:
             if way.wait_s == 0:
-                self._open(way.name)
+                self._open_if_usable(way.name)
         self.device = replace(device, engine=f"{device.engine} (faster ways by trial)")  # then: of the last run
 
     @property
@@ -172,6 +172,14 @@ class MeasuredBackend:
         if name not in self._opened:
             self._opened[name] = self._ways[name].open()
         return self._opened[name]
+
+    def _open_if_usable(self, name: str) -> None:
+        """For want of memory, say, it is left out, and with it what would take its place; the plain way works on."""
+        try:
+            self._open(name)
+        except _UNUSABLE as error:
+            _log.warning("%s cannot be opened: %s", name, error)
+            del self._ways[name]
 
     def _let_go_of(self, name: str) -> None:
         if name in self._opened:

@@ -189,6 +189,17 @@ def test_a_plain_way_that_cannot_be_opened_is_an_error() -> None:
         MeasuredBackend([Way(name="plain", open=broken)], "abc")
 
 
+def test_a_faster_way_that_cannot_be_opened_leaves_the_others(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    room = Room(clock, plain=20.0, bf16=0.1, bf16_graph=0.05, last=10.0)
+    room.unusable = {"bf16"}
+    backend = MeasuredBackend(room.ways(), "abc")
+    assert "bf16 cannot be opened: bf16 does not run here" in caplog.text
+    assert [room.chosen_by(backend) for _ in range(3)] == ["last"] * 3
+    assert room.opened == ["plain", "bf16", "last"]
+
+
 def test_the_plan_counts_all_that_is_open_and_the_trial_in_float32(clock: list[float]) -> None:
     room = Room(clock, plain=40.0, bf16=20.0, bf16_graph=1.0)
     backend = MeasuredBackend(room.ways(), "abc")
