@@ -185,8 +185,8 @@ def _surfaces(scene: Scene) -> list[dict[str, Any]]:
 
 def _least_expected(provenance: Provenance) -> float | None:
     doubt = provenance.record.get("doubt") or {}
-    values = [value for value in (doubt.get("agreement") or doubt.get("expected_dice") or {}).values() if value]
-    return min(values, default=None)
+    values = (doubt.get("agreement") or doubt.get("expected_dice") or {}).values()
+    return min((value for value in values if value is not None), default=None)
 
 
 def _footer_html() -> str:

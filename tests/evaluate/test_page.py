@@ -52,6 +52,11 @@ def case_with_record(folder: Path, name: str = NAME, *, shift: int = 1, labels: 
     return files, prediction
 
 
+def change_record(prediction: Path, **values: Any) -> None:
+    path = prediction.with_name(f"{NAME}.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 def written(folder: Path, **case: Any) -> tuple[CasePage, str]:
     files, prediction = case_with_record(folder, **case)
     page = write_case_page(files, prediction, folder / "pages" / f"{files.name}.html")
@@ -108,6 +113,20 @@ def test_a_page_says_what_is_unlike_the_training_cases_and_that_it_is_not_known_
     own = replace(ranges, brain_ml=(0, 9999), tumor_ml=(0, 9999), medians=wide)
     assert write_case_page(files, prediction, out, own).unlike == ()
     assert "<p>nothing found</p>" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("agreement", "least"),
+    [({"WT": 0.99, "TC": 0.98, "ET": 0.0}, 0.0), ({"WT": 0.99, "TC": 0.5, "ET": 1.0}, 0.5), ({}, 0.82)],
+)
+def test_the_least_agreement_is_the_doubt_of_a_case_even_where_it_is_none_at_all(
+    tmp_path: Path, agreement: dict[str, float], least: float
+) -> None:
+    files, prediction = case_with_record(tmp_path, labels=False)
+    change_record(prediction, doubt={"expected_dice": {"WT": 0.91, "TC": 0.82, "ET": None}, "agreement": agreement})
+    page = write_case_page(files, prediction, tmp_path / "page.html")
+    assert page.least_expected == least
+    assert page.rank == (True, least, NAME)
 
 
 def test_a_page_loads_nothing_and_forbids_itself_to(tmp_path: Path) -> None:
