@@ -59,8 +59,8 @@ def write_cohort_page(pages: Sequence[CasePage], failures: Mapping[str, str], ou
     lost = "".join(f"<li>{escape(reason)}</li>" for reason in failures.values())
     failed = f'<div class="trouble">Without a page: {len(failures)}<ul>{lost}</ul></div>' if failures else ""
     order = (
-        "Worst first, by the mean Dice of WT, TC and ET; then cases without a reference, by the least agreement "
-        "of votes (of a single vote: the least expected Dice)."
+        "Worst first, by the mean Dice of WT, TC and ET; then cases without a reference, those in which no tumour "
+        "was found before the others, by the least agreement of votes (of a single vote: the least expected Dice)."
     )
     parts = {
         "head": head_html(f"{len(pages)} case{'s' * (len(pages) != 1)}", "cohort"),
@@ -76,6 +76,8 @@ def _item_html(page: CasePage) -> str:
         words = "Dice " + ", ".join(
             f"{region} {page.scores.value('dice', region):.3f}" for region in ("WT", "TC", "ET")
         )
+    elif page.is_empty:
+        words = "no reference; no tumour was found"
     elif page.least_expected is not None:
         words = f"no reference; least agreement or expected Dice {page.least_expected:.3f}"
     else:

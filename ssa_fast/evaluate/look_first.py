@@ -12,6 +12,7 @@ import numpy as np
 
 from ssa_fast.evaluate.page_facts import read_provenance
 from ssa_fast.evaluate.scores import CaseScores
+from ssa_fast.infer.doubt import Doubt
 from ssa_fast.labels import REGIONS
 from ssa_fast.metrics.overlap import overlap_of
 
@@ -33,11 +34,17 @@ class Look:
     regions: Mapping[str, float | None]  # WT TC ET; None: nothing of it was found
     flagged: tuple[str, ...]  # regions that the record names
     dice: float | None  # mean over WT, TC and ET; None without a score
+    is_empty: bool = False  # no tumour was found, which no number of its regions tells
 
     @property
     def value(self) -> float:
-        """The least over the regions; 1 where nothing was found of any, which cannot be judged so."""
-        return min((value for value in self.regions.values() if value is not None), default=1.0)
+        """The least over the regions; 0 where no tumour was found: votes that see nothing agree."""
+        return 0.0 if self.is_empty else min((it for it in self.regions.values() if it is not None), default=1.0)
+
+    @property
+    def rank(self) -> tuple[bool, float, str]:
+        """The most doubtful first, and before all where no tumour was found: a glioma was missed, or is none."""
+        return not self.is_empty, self.value, self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,11 @@ class LookFirst:
     measure: str  # agreement or expected_dice, as in the records
     looks: tuple[Look, ...]
     unknown: tuple[str, ...] = ()  # cases without a record of doubt
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """Cases in which no tumour was found."""
+        return tuple(look.name for look in self.looks if look.is_empty)
 
     @property
     def scored(self) -> tuple[Look, ...]:
@@ -84,7 +96,8 @@ class LookFirst:
 def look_first(predictions: Mapping[str, Path], cases: Sequence[CaseScores]) -> LookFirst | None:
     """The order of `predictions` (case -> label map), by the records that vouch for them; None if none has one.
 
-    By the least agreement of votes over the regions, or where a record has none by the least expected Dice, for all.
+    Those in which no tumour was found, then by the least agreement of votes over the regions, or where a record has
+    none by the least expected Dice, for all.
     `cases` are those with scores.
     """
     doubts: dict[str, Any] = {}
@@ -104,12 +117,13 @@ def look_first(predictions: Mapping[str, Path], cases: Sequence[CaseScores]) -> 
             regions={region: its[measure].get(region) for region in REGIONS},
             flagged=flagged[name],
             dice=dice.get(name),
+            is_empty=Doubt(expected_dice=its[_FALLBACK], agreement={}).is_empty,
         )
         for name, its in doubts.items()
     ]
     return LookFirst(
         measure=measure,
-        looks=tuple(sorted(looks, key=lambda look: (look.value, look.name))),
+        looks=tuple(sorted(looks, key=lambda look: look.rank)),
         unknown=tuple(name for name in predictions if name not in doubts),
     )
 
@@ -118,6 +132,8 @@ def look_first_words(found: LookFirst) -> list[str]:
     """What the order is by, and how well it did where there are scores; a sentence or two each."""
     by = f"the least {_MEASURES[found.measure]} over WT, TC and ET in the records of 'infer'"
     said = [f"The order is by {by}. It ranks cases and stands for no Dice."]
+    if found.empty:
+        said.append(f"Before all, for no tumour was found in them: {', '.join(found.empty)}.")
     if found.unknown:
         said.append(f"Not in it, without a record of 'infer --uncertainty': {', '.join(found.unknown)}.")
     if not found.scored:
@@ -158,6 +174,7 @@ def look_first_json(found: LookFirst) -> dict[str, Any]:
             {"case": look.name, "regions": dict(look.regions), "flagged": list(look.flagged), "mean_dice": look.dice}
             for look in found.looks
         ],
+        "cases_without_tumor": list(found.empty),
         "cases_without_record": list(found.unknown),
         "spearman": found.correlation,
         "third": found.third,

@@ -51,13 +51,18 @@ class CasePage:
     least_expected: float | None  # of the agreement, else of the expected Dice, over the regions; by the record
     thumbnail: bytes  # PNG
     unlike: tuple[str, ...] = ()  # what of it is outside the training cases
+    is_empty: bool = False  # no tumour was found
 
     @property
     def rank(self) -> tuple[bool, float, str]:
-        """Worst first: by mean Dice; then, of cases without a reference, by what the record says of doubt."""
+        """Worst first: by mean Dice; then, of cases without a reference, by what the record says of doubt.
+
+        Of these, a case in which no tumour was found comes before all: no number of a record tells that.
+        """
         if self.scores is not None:
             return False, mean_dice(self.scores), self.name
-        return True, 1.0 if self.least_expected is None else self.least_expected, self.name
+        doubted = 1.0 if self.least_expected is None else self.least_expected
+        return True, -1.0 if self.is_empty else doubted, self.name
 
 
 def write_case_page(files: CaseFiles, prediction: Path, out: Path, training: TrainingRanges | None = None) -> CasePage:
@@ -91,6 +96,7 @@ def write_case_page(files: CaseFiles, prediction: Path, out: Path, training: Tra
         least_expected=_least_expected(provenance),
         thumbnail=thumbnail_png(scene),
         unlike=tuple(unlike or ()),
+        is_empty=not np.any(predicted.array),
     )
 
 

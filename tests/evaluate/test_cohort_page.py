@@ -4,8 +4,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ssa_fast.evaluate.cohort_page import write_cohort_page
-from tests.evaluate.test_page import written
+from ssa_fast.evaluate.page import write_case_page
+from tests.cases import SHAPE, write_nifti
+from tests.evaluate.test_page import case_with_record, written
 
 
 def test_the_list_has_the_worst_first_then_those_without_reference(tmp_path: Path) -> None:
@@ -16,6 +20,16 @@ def test_the_list_has_the_worst_first_then_those_without_reference(tmp_path: Pat
     assert links == ["bad", "fair", "good", "unknown"]
     assert text.count("data:image/png;base64,") == 4
     assert "case lost: no t1c" in text
+
+
+def test_a_case_without_any_tumor_is_the_first_of_those_without_reference(tmp_path: Path) -> None:
+    doubted = replace(written(tmp_path, name="doubted", labels=False)[0], least_expected=0.0)
+    files, prediction = case_with_record(tmp_path, name="empty", labels=False)
+    write_nifti(prediction, np.zeros(SHAPE, dtype=np.uint8))
+    empty = write_case_page(files, prediction, tmp_path / "pages" / "empty.html")
+    text = write_cohort_page([doubted, empty], {}, tmp_path / "pages" / "index.html").read_text()
+    assert re.findall(r'href="(\w+)\.html"', text) == ["empty", "doubted"]
+    assert "no reference; no tumour was found" in text
 
 
 def test_the_list_says_what_is_unlike_the_training_cases(tmp_path: Path) -> None:

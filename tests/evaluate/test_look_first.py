@@ -65,6 +65,22 @@ def test_agreement_ranks_where_all_have_it_and_expected_dice_else(tmp_path: Path
     assert (mixed.measure, [look.value for look in mixed.looks]) == ("expected_dice", [0.7, 0.8, 0.8])
 
 
+@pytest.mark.parametrize("votes", [False, True])
+def test_a_case_without_any_tumor_comes_before_the_most_doubtful_and_is_named(tmp_path: Path, votes: bool) -> None:
+    nothing = {
+        "expected_dice": dict.fromkeys(("WT", "TC", "ET")),
+        "agreement": dict.fromkeys(("WT", "TC", "ET"), 1.0) if votes else {},
+    }
+    paths = {name: write_record(tmp_path, name, doubt(value, votes=votes)) for name, value in (("A", 0.9), ("B", 0.0))}
+    paths["C"] = write_record(tmp_path, "C", nothing)
+    found = look_first(paths, [scored("A", 0.9), scored("B", 0.5), scored("C", 0.0)])
+    assert found is not None
+    assert [look.name for look in found.looks] == ["C", "B", "A"]
+    assert look_first_words(found)[1] == "Before all, for no tumour was found in them: C."
+    assert look_first_json(found)["cases_without_tumor"] == ["C"]
+    assert found.worst_found == 1
+
+
 @pytest.mark.parametrize("record", ["{", "[]", '{"doubt": {}}', '{"doubt": "x"}'])
 def test_without_a_record_that_vouches_there_is_no_order(tmp_path: Path, record: str) -> None:
     path = write_record(tmp_path, "A", doubt(0.9))
