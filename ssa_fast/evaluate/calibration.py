@@ -140,7 +140,7 @@ def calibrate_case(name: str, reference: Path, prediction: Path) -> dict[str, Re
         if not path.is_file():
             raise CaseError(f"no {path.name} in {path.parent}: segment it with --probabilities")
         known = read_provenance(prediction, name)
-        if not known.trouble and known.record.get("maps_sha256", {}).get(_KIND) != sha256(path.read_bytes()):
+        if not known.trouble and known.table("maps_sha256").get(_KIND) != sha256(path.read_bytes()):
             raise CaseError(f"{path} is not what its record was written with: segment it again with --probabilities")
         either = (labels.array != 0) | (predicted.array != 0)
         if not either.any():

@@ -103,10 +103,10 @@ def look_first(predictions: Mapping[str, Path], cases: Sequence[CaseScores]) -> 
     doubts: dict[str, Any] = {}
     flagged: dict[str, tuple[str, ...]] = {}
     for name, path in predictions.items():
-        record = read_provenance(path, name).record
-        doubt = record.get("doubt")
-        if isinstance(doubt, dict) and isinstance(doubt.get(_FALLBACK), dict):
-            doubts[name], flagged[name] = doubt, tuple(record.get("look_first", ()))
+        known = read_provenance(path, name)
+        doubt = known.table("doubt")
+        if isinstance(doubt.get(_FALLBACK), dict):
+            doubts[name], flagged[name] = doubt, known.words("look_first")
     if not doubts:
         return None
     measure = next((it for it in _MEASURES if all(doubt.get(it) for doubt in doubts.values())), _FALLBACK)

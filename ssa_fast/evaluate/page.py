@@ -92,7 +92,7 @@ def write_case_page(files: CaseFiles, prediction: Path, out: Path, training: Tra
         name=files.name,
         path=out,
         scores=scores,
-        look_first=tuple(provenance.record.get("look_first", ())),
+        look_first=provenance.words("look_first"),
         least_expected=_least_expected(provenance),
         thumbnail=thumbnail_png(scene),
         unlike=tuple(unlike or ()),
@@ -190,7 +190,7 @@ def _surfaces(scene: Scene) -> list[dict[str, Any]]:
 
 
 def _least_expected(provenance: Provenance) -> float | None:
-    doubt = provenance.record.get("doubt") or {}
+    doubt = provenance.table("doubt")
     values = (doubt.get("agreement") or doubt.get("expected_dice") or {}).values()
     return min((value for value in values if value is not None), default=None)
 

@@ -40,6 +40,19 @@ class Provenance:
     trouble: str = ""  # why there is no record to go by
     maps: Mapping[str, Path] = field(default_factory=dict)  # kind -> file: those that are as they were written
 
+    def table(self, key: str) -> Mapping[str, Any]:
+        """What the record has at a key, by name; empty where it has nothing, or no table."""
+        return _table(self.record.get(key))
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """What the record lists at a key; empty where it has nothing, or no list."""
+        found = self.record.get(key)
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
 
 def read_provenance(prediction: Path, name: str) -> Provenance:
     """The record `CASE.json` beside a label map, if it is of these bytes, and the maps of doubt that belong to it."""
@@ -53,7 +66,7 @@ def read_provenance(prediction: Path, name: str) -> Provenance:
         return Provenance(trouble=f"unknown: the record {path.name} cannot be read")
     if not is_its_own:
         return Provenance(trouble=f"unknown: the record {path.name} is of another label map than this one")
-    kept = record.get("maps_sha256", {})
+    kept = _table(record.get("maps_sha256"))
     paths = {kind: map_path(prediction.parent, name, kind) for kind in _MAPS if kind in kept}
     whole = {kind: it for kind, it in paths.items() if it.is_file() and sha256(it.read_bytes()) == kept[kind]}
     return Provenance(record=record, maps=whole)
@@ -64,8 +77,8 @@ def facts_html(scores: CaseScores | None, prediction: Volume, provenance: Proven
 
     `unlike` is HTML of `unlike_html`.
     """
-    parts = [_scores_html(scores, prediction), _doubt_html(provenance.record), unlike, "<h2>Provenance</h2>"]
-    rows = {"record": provenance.trouble} if provenance.trouble else _provenance_rows(provenance.record)
+    parts = [_scores_html(scores, prediction), _doubt_html(provenance), unlike, "<h2>Provenance</h2>"]
+    rows = {"record": provenance.trouble} if provenance.trouble else _provenance_rows(provenance)
     rows["label map"] = f"{prediction.path.name}, SHA-256 {sha256(prediction.path.read_bytes())}"
     return "\n".join([*parts, _list_html(rows)])
 
@@ -99,32 +112,33 @@ def _scores_html(scores: CaseScores | None, prediction: Volume) -> str:
     return f"<h2>Scores and volumes</h2>{_table_html(OVERLAP.rule, head, rows)}"
 
 
-def _doubt_html(record: Mapping[str, Any]) -> str:
-    doubt = record.get("doubt")
+def _doubt_html(provenance: Provenance) -> str:
+    doubt = provenance.table("doubt")
     if not doubt:
         return ""
+    expected, agreement = _table(doubt.get("expected_dice")), _table(doubt.get("agreement"))
     head, rows = ["", "expected Dice", "votes agree"], []
     for region in REGIONS:
-        values = (doubt["expected_dice"].get(region), doubt["agreement"].get(region))
+        values = (expected.get(region), agreement.get(region))
         rows.append([region, *("-" if value is None else f"{value:.3f}" for value in values)])
-    first = ", ".join(record.get("look_first") or ["none"])
+    first = ", ".join(provenance.words("look_first") or ["none"])
     note = "Neither is calibrated: they rank cases, and stand for no Dice."
     return f"<h2>Doubt</h2>{_table_html(note, head, rows)}<p>To look at first: {escape(first)}</p>"
 
 
-def _provenance_rows(record: Mapping[str, Any]) -> dict[str, str]:
-    seconds = record.get("seconds", {})
+def _provenance_rows(provenance: Provenance) -> dict[str, str]:
+    record, seconds = provenance.record, provenance.table("seconds")
     rows = {
         "bundle": f"SHA-256 {record.get('bundle_sha256', 'not recorded')}",
         "computed by": str(record.get("computed_by") or record.get("machine", "not recorded")),
         "backend": str(record.get("backend_chosen", "as asked for")),
         "plan": _plan_words(record.get("plan")),
         "postprocessing": str(record.get("postprocessing", "not recorded")),
-        "overridden checks": "; ".join(map(str, record.get("overridden", []))) or "none",
+        "overridden checks": "; ".join(provenance.words("overridden")) or "none",
         "seconds": ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items()) or "not recorded",
         "machine": str(record.get("machine", "not recorded")),
     }
-    asked = record.get("asked_for", {})
+    asked = provenance.table("asked_for")
     return {**rows, "asked for": ", ".join(f"{key} {value}" for key, value in asked.items() if value not in (None, ""))}
 
 

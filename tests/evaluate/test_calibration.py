@@ -138,6 +138,9 @@ def test_a_map_that_the_record_does_not_vouch_for_is_refused(files: tuple[Path, 
     (files[1].parent / f"{NAME}.json").write_text(json.dumps(record))
     with pytest.raises(CaseError, match="is not what its record was written with: segment it again"):
         calibrate_case(NAME, *files)
+    (files[1].parent / f"{NAME}.json").write_text(json.dumps({**record, "maps_sha256": None}))
+    with pytest.raises(CaseError, match="is not what its record was written with: segment it again"):
+        calibrate_case(NAME, *files)
     record["maps_sha256"] = {"probabilities": sha256(path.read_bytes())}
     (files[1].parent / f"{NAME}.json").write_text(json.dumps(record))
     assert calibrate_case(NAME, *files)["WT"].ece == 0

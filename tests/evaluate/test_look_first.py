@@ -81,6 +81,15 @@ def test_a_case_without_any_tumor_comes_before_the_most_doubtful_and_is_named(tm
     assert found.worst_found == 1
 
 
+def test_a_record_with_a_null_for_its_flags_or_maps_has_none(tmp_path: Path) -> None:
+    path = write_record(tmp_path, "A", doubt(0.9))
+    record = json.loads((tmp_path / "A.json").read_text())
+    (tmp_path / "A.json").write_text(json.dumps({**record, "look_first": None, "maps_sha256": None}))
+    found = look_first({"A": path}, [])
+    assert found is not None
+    assert found.looks[0].flagged == ()
+
+
 @pytest.mark.parametrize("record", ["{", "[]", '{"doubt": {}}', '{"doubt": "x"}'])
 def test_without_a_record_that_vouches_there_is_no_order(tmp_path: Path, record: str) -> None:
     path = write_record(tmp_path, "A", doubt(0.9))

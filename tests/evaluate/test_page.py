@@ -129,6 +129,20 @@ def test_the_least_agreement_is_the_doubt_of_a_case_even_where_it_is_none_at_all
     assert page.rank == (True, least, NAME)
 
 
+@pytest.mark.parametrize("value", [None, 7, "x"])
+def test_a_record_that_has_nothing_where_a_table_or_list_belongs_is_read_as_far_as_it_goes(
+    tmp_path: Path, value: object
+) -> None:
+    files, prediction = case_with_record(tmp_path)
+    keys = ("doubt", "look_first", "maps_sha256", "seconds", "overridden", "asked_for", "plan")
+    change_record(prediction, **dict.fromkeys(keys, value))
+    page = write_case_page(files, prediction, tmp_path / "page.html")
+    assert (page.look_first, page.least_expected) == ((), None)
+    assert "b" * 64 in page.path.read_text()
+    change_record(prediction, doubt={"expected_dice": {"WT": 0.5}, "agreement": None})
+    assert write_case_page(files, prediction, tmp_path / "page.html").least_expected == 0.5
+
+
 def test_a_page_loads_nothing_and_forbids_itself_to(tmp_path: Path) -> None:
     _, text = written(tmp_path)
     assert "default-src 'none'" in text
