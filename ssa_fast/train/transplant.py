@@ -59,10 +59,11 @@ def cut_graft(
 def transplanted(
     array: FloatArray, labels: npt.NDArray[np.int64], graft: Graft, rng: np.random.Generator
 ) -> tuple[FloatArray, npt.NDArray[np.int64]] | None:
-    """A patch (C, X, Y, Z) and its labels (X, Y, Z) with a graft in it; None where no place was found for it.
+    """A patch (C, X, Y, Z) and its labels (X, Y, Z) with a graft in it; None where there is no place for it.
 
     The tumor lies in the brain and hardly on tumor that is there. Its intensities are moved and stretched, modality by
     modality, so that what surrounded it looks like what surrounds it now; at its border it passes over into the brain.
+    A modality that is blank in one of the two leaves no place.
     """
     tumor = graft.labels > 0
     points = np.argwhere(tumor)
@@ -79,13 +80,16 @@ def transplanted(
     given = graft.array[:, there[0], there[1], there[2]]
     weight = _faded(tumor)[there] * brain[here] * (given != 0).any(axis=0)
     cut, old = tumor[there], labels[here]
-    ring = (weight > 0) & ~cut & (old == 0)  # surroundings in both brains, without tumor in either
+    weight[(old > 0) & ~cut] = 0  # what keeps its label keeps its looks
+    ring = (weight > 0) & ~cut  # surroundings in both brains, without tumor in either
     if ring.sum() < _LEAST:
         return None
     changed, new_labels = array.copy(), labels.copy()
     for target, source in zip(changed, given, strict=True):
         region = target[here]
-        if not region.any() or not source.any():  # a blank modality stays blank
+        if region.any() != source.any():  # labels would stand on a modality that shows no tumor
+            return None
+        if not source.any():
             continue
         spread = np.clip(region[ring].std() / max(float(source[ring].std()), 1e-3), *_CONTRAST)
         matched = (source - source[ring].mean()) * spread + region[ring].mean()

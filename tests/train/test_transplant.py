@@ -102,12 +102,35 @@ def test_where_there_is_no_room_nothing_happens(graft: Graft) -> None:
     assert transplanted(_brain(0, 1, seed=0), np.ones_like(labels), graft, rng) is None  # tumor everywhere
 
 
-def test_a_blank_modality_stays_blank(graft: Graft, target: tuple[FloatArray, Labels]) -> None:
-    target[0][1] = 0
+def test_a_modality_that_is_blank_in_both_stays_blank(graft: Graft, target: tuple[FloatArray, Labels]) -> None:
+    target[0][1] = graft.array[1] = 0
     changed = transplanted(*target, graft, np.random.default_rng(0))
     assert changed is not None
     assert not changed[0][1].any()
     assert not np.array_equal(changed[0][0], target[0][0])
+
+
+@pytest.mark.parametrize("which", ["patch", "graft"])
+def test_where_one_alone_has_a_modality_nothing_happens(
+    graft: Graft, target: tuple[FloatArray, Labels], which: str
+) -> None:
+    (target[0] if which == "patch" else graft.array)[1] = 0  # its labels would stand on what shows no tumor
+    assert transplanted(*target, graft, np.random.default_rng(0)) is None
+
+
+def test_tumor_that_is_there_keeps_its_looks_where_it_keeps_its_label(graft: Graft) -> None:
+    array, labels = _brain(0.0, 1.0, seed=2), np.zeros((32, 32, 32), dtype=np.int64)
+    labels[3:29, 3:29, 3:14] = 1
+    near = 0
+    for seed in range(10):
+        changed = transplanted(array, labels, graft, np.random.default_rng(seed))
+        if changed is None:
+            continue
+        kept = (labels == 1) & (changed[1] == 1)
+        np.testing.assert_array_equal(changed[0][:, kept], array[:, kept])
+        new = np.isin(changed[1], (2, 3))
+        near += bool((_faded(new)[kept] > 0).any())  # the new tumor's border reaches into it
+    assert near
 
 
 def test_a_graft_is_the_tumor_with_its_margin(graft: Graft) -> None:
