@@ -154,12 +154,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
             return
         options.out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is known before the network runs
         click.echo(f"network {segmenter.backend.spec.name} by {opened.device}")
-        run = CohortRun(
-            out=options.out,
-            facts=facts,
-            results=results,
-            is_resumed=options.resume,
-        )
+        run = CohortRun(out=options.out, facts=facts, results=results, is_resumed=options.resume)
         try:
             with closing(segment_cohort(segmenter, found, run, _print_plan)) as outcomes:  # after Ctrl-C, too
                 _take(outcomes, len(found), run.out)
@@ -243,7 +238,8 @@ def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
         "resample": options.resample,
         **to_mapping(options.quality),
     }
-    facts = {"asked_for": asked_for, "is_forced": options.force, "computed_by": str(opened.backend.device)}
+    opened_as = str(opened.backend.device)  # `record_of` says what each case was computed by
+    facts = {"asked_for": asked_for, "is_forced": options.force, "device_as_opened": opened_as}
     return opened.backend, {**facts, **opened.facts}
 
 

@@ -31,7 +31,7 @@ from ssa_fast.volume.case import CaseFiles, read_case
 
 __all__ = ["LEAST_AGE_S", "SETTINGS", "CohortRun", "Outcome", "segment_cohort", "shard"]
 
-SETTINGS = ("bundle_sha256", "engine_sha256", "computed_by", "asked_for")
+SETTINGS = ("bundle_sha256", "engine_sha256", "device_as_opened", "asked_for")
 """Facts of a record that must be as they would be now for a result to be kept by `--resume`."""
 
 LEAST_AGE_S = 60.0

@@ -79,6 +79,7 @@ def record_of(
         "overridden": list(segmentation.overridden),
         "plan": to_mapping(segmentation.plan),
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+        "computed_by": str(segmentation.device),
         "machine": machine_line(str(segmentation.device)),
         "inputs_sha256": dict(hashes),
         **facts,

@@ -51,7 +51,7 @@ class BrightnessBackend:
 
 def open_brightness(share_bytes: int) -> tuple[Segmenter, dict[str, object]]:
     """What a worker opens, in a process of its own."""
-    facts = {"bundle_sha256": "abc", "computed_by": "numpy", "share_bytes": share_bytes}
+    facts = {"bundle_sha256": "abc", "device_as_opened": "numpy", "share_bytes": share_bytes}
     return Segmenter(BrightnessBackend(), intake=Intake()), facts
 
 

@@ -184,12 +184,21 @@ def test_resuming_does_again_what_no_longer_holds_and_nothing_else(
     assert all(outcome.is_kept for outcome in outcomes)
 
 
-@pytest.mark.parametrize("fact", ["bundle_sha256", "engine_sha256", "computed_by", "asked_for"])
+@pytest.mark.parametrize("fact", ["bundle_sha256", "engine_sha256", "device_as_opened", "asked_for"])
 def test_resuming_with_another_bundle_engine_device_or_setting_does_all_again(fact: str, tmp_path: Path) -> None:
     cases = find_cases([_three_cases(tmp_path / "cases")])
     list(segment_cohort(Segmenter(BrightnessBackend()), cases, _run(tmp_path / "out", **{fact: "abc"})))
     run = _run(tmp_path / "out", is_resumed=True, **{fact: "abd"})
     assert not any(outcome.is_kept for outcome in segment_cohort(Segmenter(BrightnessBackend()), cases, run))
+
+
+def test_a_record_names_what_computed_its_case_and_not_what_was_opened(tmp_path: Path) -> None:
+    [files, *_] = find_cases([_three_cases(tmp_path / "cases")])
+    segmenter, run = Segmenter(BrightnessBackend()), _run(tmp_path / "out", device_as_opened="ways by trial")
+    [outcome] = segment_cohort(segmenter, [files], run)
+    assert outcome.record is not None
+    assert outcome.record["computed_by"] == str(segmenter.backend.device)
+    assert outcome.record["device_as_opened"] == "ways by trial"
 
 
 def test_a_result_that_cannot_be_written_ends_the_run_with_the_file_in_the_error(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_an_answer_is_small_and_the_label_map_is_written_and_nothing_else(tmp_pa
     assert answer.outcome.segmentation is None
     assert answer.plan is not None
     assert answer.outcome.record is not None
-    assert answer.outcome.record["computed_by"] == "numpy"
+    assert answer.outcome.record["device_as_opened"] == "numpy"
     assert answer.outcome.record["share_bytes"] == PLACE.memory_bytes
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".token.mark", "Case-0.nii.gz"]
 
