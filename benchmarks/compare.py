@@ -92,6 +92,7 @@ def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any], tolerance
     about = {key: (old["about"].get(key), new["about"].get(key)) for key in ("peak_bytes", "label_agreement")}
     if all(about["peak_bytes"]) and about["peak_bytes"][1] > (1 + tolerance) * about["peak_bytes"][0]:
         faults.append(f"larger: {about['peak_bytes'][0] / 1e9:.2f} GB, now {about['peak_bytes'][1] / 1e9:.2f}")
+    faults += [f"no {key} any more" for key, (one, other) in about.items() if one is not None and other is None]
     agreed, agrees = about["label_agreement"]
     if agreed is not None and agrees is not None and agrees < agreed - _MOST_LABELS_LOST:
         faults.append(f"less right: {agreed:.3%} of labels, now {agrees:.3%}")

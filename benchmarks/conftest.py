@@ -12,7 +12,7 @@ import pytest
 from benchmarks import quiet
 from benchmarks.plain_convolution import Yardstick
 from benchmarks.suite import Suite, row_of
-from benchmarks.targets import finding, load_targets, table
+from benchmarks.targets import known, load_targets, table
 from ssa_fast.files import write_json
 from ssa_fast.measure import machine_line
 from ssa_fast.model.bundle import Bundle, read_bundle
@@ -57,7 +57,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if folder is None or config.getoption("benchmark_disable"):
         return
     terminalreporter.section("targets")
-    terminalreporter.write_line(table([finding(target, folder) for target in load_targets()]))
+    terminalreporter.write_line(table([known(target, folder) for target in load_targets()]))
     terminalreporter.write_line(f"record: {config.stash[_SUITE].path}")
 
 

@@ -27,9 +27,9 @@ _TOLD_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8
 
 
 def preset_of(spec: ModelSpec) -> str:
-    """The preset whose shape a network has, whatever it is called and whatever its norm; else its channels."""
+    """The preset whose shape a network has, whatever it is called, its norm folded or not; else its channels."""
     for name, preset in PRESETS.items():
-        if replace(preset, norm=spec.network.norm) == spec.network:
+        if spec.network in (preset, replace(preset, norm="none")):
             return name
     return _channels(spec)
 

@@ -59,7 +59,10 @@ class Suite:
             return {}
         earlier = read_record(self.path)
         same = earlier.get("form") == FORM and earlier.get("yardstick") == plain_convolution.NAME
-        rows: dict[str, dict[str, Any]] = earlier["rows"] if same and earlier.get("machine") == self.machine else {}
+        if not same or earlier.get("machine") != self.machine:
+            print(f"\n{self.path}: of another machine, other versions or another form: its rows are not kept")
+            return {}
+        rows: dict[str, dict[str, Any]] = earlier["rows"]
         return rows
 
 
