@@ -33,7 +33,7 @@ JSON_FILE, FIGURE_FILE = "description.json", "description.png"
 @click.option("--out", type=FOLDER, required=True, help=f"Where {JSON_FILE} and {FIGURE_FILE} go.")
 @click.option("--figure/--no-figure", default=True, show_default=True, help="The figure needs the extra 'report'.")
 @click.option(
-    "--ranges", is_flag=True, help=f"Also write {RANGES_FILE}, for 'report --training': no single case is in it."
+    "--ranges", is_flag=True, help=f"Also write {RANGES_FILE}, for 'report --training': least and most, no names."
 )
 def command(cases: tuple[Path, ...], out: Path, figure: bool, ranges: bool) -> None:
     """Describe CASES: shapes, spacing, intensities, volumes of the tumour and its labels, class balance.

@@ -18,7 +18,7 @@ from ssa_fast.volume.case import CaseFiles
 __all__ = ["RANGES_FILE", "Range", "TrainingRanges", "outside_of", "read_ranges", "shipped_ranges"]
 
 RANGES_FILE = "ranges.json"
-"""What `ssa-fast describe --ranges` writes: the ranges alone, and no case of which they are."""
+"""What `ssa-fast describe --ranges` writes: least and most, each of some case, without their names."""
 
 _SCHEMA, _SCHEMA_VERSION = "ssa-fast/ranges", 1
 
