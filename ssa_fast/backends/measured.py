@@ -30,7 +30,7 @@ class Way:
     name: str  # such as "bf16, channels-last, CUDA graph": what its verdicts are kept under
     open: Callable[[], Backend]
     base: str = ""  # the way of the same arithmetic whose place it may take; "": it has one of its own
-    wait_s: float = 0.0  # that a shape must have run before it is tried: about what its trial takes
+    wait_s: float = 0.0  # that a shape must have run before it is tried: about what opening it takes
 
 
 @dataclass
@@ -49,8 +49,8 @@ class MeasuredBackend:
     """A network that each shape of windows runs by the fastest way that was seen to be right there.
 
     A way is taken where its logits are finite, its labels equal to the plain way's on 99.9 % of the brain, and it is
-    1.1 times as fast as what it takes the place of. What is dear to try waits until the shape has run as long as the
-    trial would take: so no trial costs more than was spent without it, and shapes that come once pay for none of them.
+    1.1 times as fast as what it takes the place of. What is dear to try waits until the shape has run for a time, so
+    shapes that come once pay for none of it. A trial runs the network some fifteen times.
     """
 
     def __init__(self, ways: Sequence[Way], bundle_sha256: str, cache: Path | None = None) -> None:
@@ -144,7 +144,9 @@ class MeasuredBackend:
             if trial is None:
                 continue
             is_better = not trial.shortcomings and trial.speed >= LEAST_SPEED * shape.speed
-            self._let_go_of(shape.way if is_better else way.name)
+            left = shape.way if is_better else way.name
+            if not any(other.way == left for other in self._shapes.values() if other is not shape):
+                self._let_go_of(left)
             if is_better:
                 shape.way, shape.speed = way.name, trial.speed
                 if not way.base:

@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,6 +91,7 @@ class Verdicts:
         """`cache` is the folder of the file `name`; without one nothing outlives the process."""
         self.path = None if cache is None else cache / name
         self._seen: dict[str, Trial] = {}
+        self._table: dict[str, Any] | None = None  # of the file, once it was read
 
     def known(self, key: str) -> Trial | None:
         """What was seen under `key`; None where nothing was, or the file's entry is damaged."""
@@ -102,7 +104,7 @@ class Verdicts:
 
     def keep(self, key: str, trial: Trial) -> None:
         """Keep it. A file that cannot be written costs the next run a trial, so it is logged and no error."""
-        self._seen[key] = trial
+        self._seen[key], self._table = trial, None
         if self.path is None:
             return
         try:
@@ -113,7 +115,9 @@ class Verdicts:
     def _kept(self, key: str) -> Trial | None:
         if self.path is None:
             return None
-        entry = read_table(self.path).get(key)
+        if self._table is None:
+            self._table = read_table(self.path)
+        entry = self._table.get(key)
         try:
             trial = from_mapping(Trial, entry) if isinstance(entry, dict) else None
         except ConfigError as error:

@@ -61,6 +61,11 @@ class Ensemble:
         return len(self.members) * len(self._flips)
 
     @property
+    def _lets_go(self) -> bool:
+        """Whether members give their buffers up after each call: not on a GPU, where they may be costly graphs."""
+        return len(self.members) > 1 and self.members[0].footprint.is_host
+
+    @property
     def footprint(self) -> Footprint:
         """What the members hold, and the largest takes, with the sum of votes beside it; see `Backend.footprint`."""
         footprints = [member.footprint for member in self.members]
@@ -78,7 +83,7 @@ class Ensemble:
             share=(max(shares) + beside) / values,
             is_host=footprints[0].is_host,
             shapes=_common_shapes(self.members),
-            keeps_buffers=len(footprints) == 1 and footprints[0].keeps_buffers,  # several let go in each call
+            keeps_buffers=not self._lets_go and any(one.keeps_buffers for one in footprints),
             kept_bytes=sum(one.kept_bytes for one in footprints),
             is_kept_apart=any(one.is_kept_apart for one in footprints),
             votes=self.votes,
@@ -121,7 +126,7 @@ class Ensemble:
             for flip in self._flips:
                 turned = np.ascontiguousarray(np.flip(windows, flip)) if flip else windows
                 _add_vote(total, np.flip(member.logits(turned), flip), classes)
-            if len(self.members) > 1:
+            if self._lets_go:
                 member.let_go()  # else every member's buffers would be held at once
         total /= np.float32(self.votes)
         shares = total[:, :classes]

@@ -11,16 +11,8 @@ from typing import Any
 from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import BundleError, ConfigError
 from ssa_fast.labels import LABEL_NAMES, MODALITIES
-from ssa_fast.model.network import (
-    PRESETS,
-    Layer,
-    UNetConfig,
-    gflop,
-    layers,
-    live_values,
-    parameter_count,
-    receptive_field,
-)
+from ssa_fast.model.cost import Layer, gflop, layers, live_values, parameter_count, receptive_field
+from ssa_fast.model.network import PRESETS, UNetConfig
 
 __all__ = [
     "PREPROCESSING",

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ssa_fast.errors import BudgetError
-from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig, block_units, live_values, parameter_count
+from ssa_fast.model.cost import live_values, parameter_count
+from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig, block_units
 from ssa_fast.train.config import TrainConfig
 
 __all__ = ["TrainingMemory", "fit_memory", "planned_memory", "training_memory"]

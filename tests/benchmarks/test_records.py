@@ -16,7 +16,8 @@ def test_a_network_is_known_by_its_shape_not_by_its_name() -> None:
     folded = dataclasses.replace(PRESETS["reference"], norm="none")
     assert preset_of(ModelSpec(name="original", network=folded, window=(128, 128, 128))) == "reference"
     assert preset_of(ModelSpec(name="mine", network=PRESETS["lite"], window=(96, 96, 96))) == "lite"
-    assert preset_of(ModelSpec(name="lite", network=PRESETS["fast"], window=(96, 96, 96))) == "fast"
+    changed = dataclasses.replace(PRESETS["lite"], has_full_block=False)
+    assert preset_of(ModelSpec(name="lite", network=changed, window=(96, 96, 96))) == "24-48-96-192-half"
     unlike = UNetConfig(channels=PRESETS["lite"].channels)  # without the stem
     assert preset_of(ModelSpec(name="reference", network=unlike, window=(96, 96, 96))) == "24-48-96-192"
     other = UNetConfig(channels=(4, 8), stem="half")

@@ -17,7 +17,8 @@ else:
 
 from ssa_fast.config import from_mapping, load_toml, to_mapping
 from ssa_fast.errors import ConfigError
-from ssa_fast.model.network import UNetConfig, gflop, parameter_count, receptive_field
+from ssa_fast.model.cost import gflop, parameter_count, receptive_field
+from ssa_fast.model.network import UNetConfig
 from ssa_fast.train import config as config_module
 from ssa_fast.train.config import RECIPES, AugmentConfig, LossConfig, PlateauConfig, TrainConfig, load_recipe
 from tests.networks import MEMBERS
