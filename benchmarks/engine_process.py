@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
+from benchmarks.child import Child
 from ssa_fast import hardware
 from ssa_fast.backends import Choice
 from ssa_fast.backends.base import Gives
@@ -21,8 +16,6 @@ from ssa_fast.config import to_mapping
 from ssa_fast.volume.geometry import FloatArray, LabelArray
 
 __all__ = ["Answer", "EngineProcess", "Setup"]
-
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,75 +54,30 @@ class EngineProcess:
         np.save(path, windows)
         self._setup = {**to_mapping(setup), "windows": str(path)}
         self._threads = setup.threads or hardware.cpu().threads
-        self._process: subprocess.Popen[str] | None = None
+        self._child = Child(setup.backend, folder / "said.log")
         self.device = ""  # in words
         self.seconds_to_open = 0.0  # of the network; libraries are loaded in it
         self.seconds_to_start = 0.0  # from the start of the process until the network is open
 
     def __enter__(self) -> EngineProcess:
-        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-        start = time.perf_counter()
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.engine_worker", json.dumps(self._setup)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                bufsize=1,
-                env=environment | {"OMP_NUM_THREADS": str(self._threads)},
-                cwd=_ROOT,
-            )
-        try:
-            opened = self._heard()
-        except RuntimeError:
-            self._close()
-            raise
-        self.seconds_to_start = time.perf_counter() - start
+        opened = self._child.start("benchmarks.engine_worker", self._setup, self._threads)
+        self.seconds_to_start = self._child.seconds_to_start
         self.device, self.seconds_to_open = opened["device"], opened["seconds"]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._child.close()
 
     def run(self) -> Answer:
         """One run. Raises RuntimeError, with the last that it said, if the process has ended."""
-        told = self._asked({"do": "run"})
+        told = self._child.ask({"do": "run"})
         return Answer(seconds=told["seconds"], peak_bytes=told["peak_bytes"], gpu_peak_bytes=told["gpu_peak_bytes"])
 
     def labels(self) -> LabelArray:
         """What the last run gave (X, Y, Z)."""
         path = self._folder / "labels.npy"
-        self._asked({"do": "save", "path": str(path)})
+        self._child.ask({"do": "save", "path": str(path)})
         labels: LabelArray = np.load(path)
         return labels
-
-    @property
-    def _log(self) -> Path:
-        return self._folder / "said.log"
-
-    def _asked(self, question: dict[str, str]) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        return self._heard()
-
-    def _heard(self) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise RuntimeError(f"{self._setup['backend']} ended: {''.join(last)} (all it said: {self._log})")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _close(self) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
