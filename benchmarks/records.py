@@ -8,13 +8,12 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ssa_fast import __version__, hardware
 from ssa_fast.errors import ConfigError
-from ssa_fast.measure import Ratio
+from ssa_fast.measure import Ratio, installed_versions
 from ssa_fast.model.spec import PRESETS, ModelSpec
 
 __all__ = ["NEWEST", "commit", "find", "machine_facts", "machine_name", "preset_of", "read_record", "rounded"]
@@ -78,7 +77,7 @@ def machine_facts() -> dict[str, Any]:
         "driver": gpus.driver,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {"ssa-fast": __version__, **_versions()},
+        "versions": {"ssa-fast": __version__, **installed_versions(_PACKAGES)},
     }
 
 
@@ -103,16 +102,6 @@ def commit() -> str:
 
 def _keys(value: Any) -> Iterable[str]:
     return value if isinstance(value, Mapping) else ()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _channels(spec: ModelSpec) -> str:

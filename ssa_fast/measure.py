@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -16,7 +16,16 @@ from pathlib import Path
 
 from ssa_fast.errors import ConfigError
 
-__all__ = ["Ratio", "Stages", "machine_line", "paired_ratio", "peak_memory_bytes", "ratio_of", "resident_bytes"]
+__all__ = [
+    "Ratio",
+    "Stages",
+    "installed_versions",
+    "machine_line",
+    "paired_ratio",
+    "peak_memory_bytes",
+    "ratio_of",
+    "resident_bytes",
+]
 
 _QUOTED_PACKAGES = ("ssa-fast", "numpy", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
@@ -128,14 +137,20 @@ def ratio_of(pairs: Sequence[tuple[float, float]], confidence: float = 0.95) -> 
     )
 
 
-def machine_line(device: str) -> str:
-    """The machine and the versions that a measurement was made with, in one line; `device` is what ran it."""
-    versions = []
-    for package in _QUOTED_PACKAGES:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Package -> version, in the order given; those that are not installed are left out."""
+    found = {}
+    for package in packages:
         try:
-            versions.append(f"{package} {metadata.version(package)}")
+            found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def machine_line(device: str) -> str:
+    """The machine and the versions that a measurement was made with, in one line; `device` is what ran it."""
+    versions = [f"{package} {version}" for package, version in installed_versions(_QUOTED_PACKAGES).items()]
     return (
         f"{device}; {platform.system()} {platform.machine()}, Python {platform.python_version()}, {', '.join(versions)}"
     )

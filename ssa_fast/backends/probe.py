@@ -7,11 +7,12 @@ import io
 import re
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from typing import Any
 
 from ssa_fast.backends.ort_cuda import CPU_PROVIDER, CUDA_PROVIDER, load_cuda, preload
 from ssa_fast.errors import SsaFastError
+from ssa_fast.measure import installed_versions
 from ssa_fast.pretrained import shipped_bundle
 
 __all__ = [
@@ -57,13 +58,7 @@ class OrtFacts:
 
 def installed_packages() -> dict[str, str]:
     """Versions of the packages that matter here, by name; those that are absent are left out."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_PACKAGES)
 
 
 def probe_torch() -> TorchFacts | None:

@@ -19,7 +19,7 @@ from ssa_fast.files import sha256
 from ssa_fast.infer.record import map_path
 from ssa_fast.labels import LABELS
 from ssa_fast.metrics.overlap import TARGETS
-from ssa_fast.volume.case import errors_of_case, same_grid
+from ssa_fast.volume.case import AFFINE_TOLERANCE_MM, errors_of_case, same_grid
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray, bounding_box
 from ssa_fast.volume.nifti import Volume, read_labels
 
@@ -46,7 +46,6 @@ RULE = (
 _KIND = "probabilities"
 _CLASSES = 1 + len(LABELS)
 _SUM_TOLERANCE = 0.02  # four values in 255ths are off by 0.008 at most
-_AFFINE_TOLERANCE = 1e-3  # as `same_grid`
 _READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError)
 
 
@@ -169,7 +168,7 @@ def _read_box(path: Path, like: Volume, box: tuple[slice, ...]) -> FloatArray:
         stored = image.dataobj.get_unscaled() if image.shape == (*like.array.shape, _CLASSES) else None
     except _READ_ERRORS as error:
         raise CaseError(f"{path}: cannot be read ({' '.join(str(error).split())}): segment the case again") from error
-    if stored is None or not np.allclose(image.affine, like.affine, rtol=0, atol=_AFFINE_TOLERANCE):
+    if stored is None or not np.allclose(image.affine, like.affine, rtol=0, atol=AFFINE_TOLERANCE_MM):
         raise CaseError(
             f"{path}: shape {image.shape}, wanted {(*like.array.shape, _CLASSES)}, on the grid of {like.path.name}"
         )

@@ -14,7 +14,6 @@ from ssa_fast.evaluate.page_facts import read_provenance
 from ssa_fast.evaluate.scores import CaseScores
 from ssa_fast.infer.doubt import Doubt
 from ssa_fast.labels import REGIONS
-from ssa_fast.metrics.overlap import overlap_of
 
 __all__ = ["NO_RECORDS", "Look", "LookFirst", "look_first", "look_first_json", "look_first_rows", "look_first_words"]
 
@@ -110,7 +109,7 @@ def look_first(predictions: Mapping[str, Path], cases: Sequence[CaseScores]) -> 
     if not doubts:
         return None
     measure = next((it for it in _MEASURES if all(doubt.get(it) for doubt in doubts.values())), _FALLBACK)
-    dice = {case.name: _mean_dice(case) for case in cases}
+    dice = {case.name: case.mean_dice for case in cases}
     looks = [
         Look(
             name=name,
@@ -181,11 +180,6 @@ def look_first_json(found: LookFirst) -> dict[str, Any]:
         "worst": list(found.worst),
         "worst_among_first": found.worst_found if found.scored else None,
     }
-
-
-def _mean_dice(case: CaseScores) -> float:
-    """Over WT, TC and ET, whatever the profile measured."""
-    return sum(overlap_of(case.confusion, labels).dice for labels in REGIONS.values()) / len(REGIONS)
 
 
 def _ranks(values: Sequence[float]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ssa_fast.errors import CaseError
 from ssa_fast.evaluate.outside import TrainingRanges, outside_of, shipped_ranges
-from ssa_fast.evaluate.page_facts import Provenance, facts_html, mean_dice, read_provenance, unlike_html
+from ssa_fast.evaluate.page_facts import Provenance, facts_html, read_provenance, unlike_html
 from ssa_fast.evaluate.page_surface import mz3_bytes, surface_of
 from ssa_fast.evaluate.page_template import base64_text, filled_template, head_html, made_by, viewer_text
 from ssa_fast.evaluate.page_thumbnail import thumbnail_png
@@ -60,7 +60,7 @@ class CasePage:
         Of these, a case in which no tumour was found comes before all: no number of a record tells that.
         """
         if self.scores is not None:
-            return False, mean_dice(self.scores), self.name
+            return False, self.scores.mean_dice, self.name
         doubted = 1.0 if self.least_expected is None else self.least_expected
         return True, -1.0 if self.is_empty else doubted, self.name
 

@@ -23,7 +23,7 @@ from ssa_fast.metrics.overlap import TARGETS
 from ssa_fast.metrics.profiles import MEASURES, OVERLAP
 from ssa_fast.volume.nifti import Volume
 
-__all__ = ["NOTICE", "Provenance", "facts_html", "mean_dice", "read_provenance", "unlike_html"]
+__all__ = ["NOTICE", "Provenance", "facts_html", "read_provenance", "unlike_html"]
 
 NOTICE = (
     "For research only: no medical device, not for diagnosis, treatment or any decision about a patient. "
@@ -90,11 +90,6 @@ def unlike_html(found: Sequence[str] | None, ranges: TrainingRanges | None) -> s
         return f"{title}<p>Not known: the training cases of this network are not (option --training).</p>"
     said = f"<p>{escape('; '.join(found) or 'nothing found')}</p>"
     return f'{title}{said}<p class="quiet">{escape(ranges.rule)}</p>'
-
-
-def mean_dice(scores: CaseScores) -> float:
-    """Mean Dice of WT, TC and ET: what cases are sorted by."""
-    return float(np.mean([scores.value("dice", region) for region in REGIONS]))
 
 
 def _scores_html(scores: CaseScores | None, prediction: Volume) -> str:

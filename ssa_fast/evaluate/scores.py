@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
-from ssa_fast.labels import MAP_WORDS, SEGMENTATION_WORDS
-from ssa_fast.metrics.overlap import confusion
+from ssa_fast.labels import MAP_WORDS, REGIONS, SEGMENTATION_WORDS
+from ssa_fast.metrics.overlap import confusion, overlap_of
 from ssa_fast.metrics.profiles import OVERLAP, Profile, Scores, score
 from ssa_fast.volume.case import CaseFiles, errors_of_case, same_grid
 from ssa_fast.volume.geometry import spacing_mm
@@ -50,6 +50,11 @@ class CaseScores:
     def value(self, measure: str, target: str) -> float:
         """A measure of a target, both of the profile that was asked for."""
         return self.scores[target][measure]
+
+    @property
+    def mean_dice(self) -> float:
+        """Over WT, TC and ET, whatever the profile measured: what cases are sorted by."""
+        return sum(overlap_of(self.confusion, labels).dice for labels in REGIONS.values()) / len(REGIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

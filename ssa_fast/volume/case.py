@@ -20,6 +20,7 @@ from ssa_fast.volume.geometry import Affine, LabelArray, spacing_mm, to_ras
 from ssa_fast.volume.nifti import Volume, is_nifti, read_labels, read_volume, without_suffix
 
 __all__ = [
+    "AFFINE_TOLERANCE_MM",
     "Case",
     "CaseFiles",
     "check_voxels",
@@ -35,7 +36,9 @@ __all__ = [
 _REFERENCE = "seg"
 _WORDS = {**MODALITY_WORDS, **dict.fromkeys(SEGMENTATION_WORDS, _REFERENCE)}
 _LAST_WORD = re.compile(r"^(?:(?P<case>.*?)[-_. ])?(?P<word>[a-z0-9]+)$", re.IGNORECASE)
-_AFFINE_TOLERANCE_MM = 1e-3
+AFFINE_TOLERANCE_MM = 1e-3
+"""By which an entry of two affines may differ on one grid."""
+
 _SPACING_TOLERANCE_MM = 1e-3
 _COSINE_TOLERANCE = 1e-3  # of the angle between two axes: a shear of a quarter of a voxel over a whole head
 _READERS = 2  # threads: ISA-L lets go of the interpreter lock, and a small machine has two cores
@@ -202,10 +205,10 @@ def same_grid(volume: Volume, wanted: Volume) -> None:
             "register all images of a case to one grid"
         )
     difference = np.abs(volume.affine - wanted.affine).max()
-    if difference > _AFFINE_TOLERANCE_MM:
+    if difference > AFFINE_TOLERANCE_MM:
         raise CaseError(
             f"{volume.path}: affine differs by {difference:.4g} mm from that of {wanted.path.name} "
-            f"(at most {_AFFINE_TOLERANCE_MM} mm): register all images of a case to one grid"
+            f"(at most {AFFINE_TOLERANCE_MM} mm): register all images of a case to one grid"
         )
 
 
