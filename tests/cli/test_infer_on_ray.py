@@ -107,7 +107,9 @@ def test_a_stopped_run_leaves_whole_files_and_no_process(
     assert not list(out.glob(".*"))
     lines = [json.loads(line)["case"] for line in (out / "results.jsonl").read_text().splitlines()]
     assert 1 <= len(lines) < 30
-    assert sorted(lines) == sorted(path.stem for path in out.glob("*.json"))
+    done = {path.stem for path in out.glob("*.json")}  # a record comes after its line, and a stop may come between
+    assert done <= set(lines)
+    assert len(set(lines) - done) <= 1
     assert set(lines) <= {path.name.removesuffix(".nii.gz") for path in out.glob(LABEL_MAPS)}
 
 
