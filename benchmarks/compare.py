@@ -4,7 +4,8 @@
 
 Compared are times of the run's own yardstick (a plain torch convolution, measured beside each benchmark), not seconds:
 those of a machine that is slower today are longer, and so is its yardstick. A row is slower only if its median and its
-best round both are: one of them alone is chance. Exit code 1 if a row is worse, 2 if the records cannot be compared.
+best round both are: one of them alone is chance. So the time of a row of fewer than three rounds is shown and not
+judged. Exit code 1 if a row is worse, 2 if the records cannot be compared.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = ["Change", "changes", "main", "remarks"]
 
 TOLERANCE = 0.15  # two runs of one code on a virtual machine with two cores were up to 0.1 apart
 LEAST_SECONDS = 0.002  # below it a clock's and a scheduler's grain is what is compared
+LEAST_ROUNDS = 3  # below it median and best round are one figure
 _MOST_LABELS_LOST = 0.001  # of label agreement
 _MUST_AGREE = ("cpu", "threads", "flags", "gpus")
 
@@ -37,6 +39,7 @@ class Change:
     new: float
     ratio: float  # new over old, of medians
     best_ratio: float  # of best rounds
+    rounds: int  # of the record that has fewer
     faults: tuple[str, ...] = ()
 
     @property
@@ -86,8 +89,10 @@ def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any], tolerance
     medians, bests = (_times(row, "median") for row in (old, new)), (_times(row, "min") for row in (old, new))
     (was, now), (best_was, best_now) = medians, bests
     ratio, best_ratio = now / was, best_now / best_was
+    rounds = min(row["seconds"]["rounds"] for row in (old, new))
+    is_judged = rounds >= LEAST_ROUNDS and new["seconds"]["median"] >= LEAST_SECONDS
     faults = []
-    if min(ratio, best_ratio) > 1 + tolerance and new["seconds"]["median"] >= LEAST_SECONDS:
+    if is_judged and min(ratio, best_ratio) > 1 + tolerance:
         faults.append("slower")
     about = {key: (old["about"].get(key), new["about"].get(key)) for key in ("peak_bytes", "label_agreement")}
     if all(about["peak_bytes"]) and about["peak_bytes"][1] > (1 + tolerance) * about["peak_bytes"][0]:
@@ -96,7 +101,7 @@ def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any], tolerance
     agreed, agrees = about["label_agreement"]
     if agreed is not None and agrees is not None and agrees < agreed - _MOST_LABELS_LOST:
         faults.append(f"less right: {agreed:.3%} of labels, now {agrees:.3%}")
-    return Change(name=name, old=was, new=now, ratio=ratio, best_ratio=best_ratio, faults=tuple(faults))
+    return Change(name=name, old=was, new=now, ratio=ratio, best_ratio=best_ratio, rounds=rounds, faults=tuple(faults))
 
 
 def _times(row: Mapping[str, Any], which: str) -> float:
@@ -108,9 +113,10 @@ def _lines(found: list[Change]) -> Iterator[str]:
     width = max(len(change.name) for change in found)
     yield f"{'times the yardstick':{width}}  {'old':>9}  {'new':>9}  {'new/old':>7}  {'of best':>7}"
     for one in found:
+        said = one.faults if one.rounds >= LEAST_ROUNDS else (*one.faults, f"rounds: {one.rounds}, its time is not judged")
         yield (
             f"{one.name:{width}}  {one.old:9.3f}  {one.new:9.3f}  {one.ratio:7.2f}  {one.best_ratio:7.2f}  "
-            f"{'; '.join(one.faults)}".rstrip()
+            f"{'; '.join(said)}".rstrip()
         )
 
 

@@ -69,9 +69,11 @@ def layers(records: Records) -> str:
 def memory(records: Records) -> str:
     """What the plan said, and what was taken."""
     rows = []
-    for of in records["epyc-2-threads-memory"]["rows"]:
-        what = (f"`{of['backend']}` {of['precision']}", of["cases"], of["granted"] or "all")
-        rows.append((*what, of["planned_gb"], of["peak_gb"], fixed(of["planned_gb"] / of["peak_gb"], 2)))
+    for of in (row["about"] for row in records["amd-epyc-2-threads"]["rows"].values()):
+        if "planned_bytes" in of:
+            what = (f"`{of['backend']}` {of['form']}", of["cases"], of.get("granted", "all"))
+            planned, taken = of["planned_bytes"] / 1e9, of["peak_bytes"] / 1e9
+            rows.append((*what, fixed(planned, 2), fixed(taken, 2), fixed(planned / taken, 2)))
     return table(("by", "cases", "granted", "planned GB", "taken GB", "planned / taken"), rows)
 
 

@@ -124,7 +124,7 @@ def buffer_bytes(spec: ModelSpec, share: float, batch: int, window: tuple[int, i
     return math.ceil(_BYTES_PER_VALUE * share * batch * live_values(spec.network) * math.prod(window))
 
 
-def host_footprint(share: float, labels_share: float) -> Footprint:
+def host_footprint(share: float, labels_share: float | None = None) -> Footprint:
     """The footprint of an engine that runs in this process's memory."""
     return Footprint(held_bytes=resident_bytes() + _SPARE_BYTES, share=share, labels_share=labels_share)
 

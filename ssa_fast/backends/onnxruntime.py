@@ -39,8 +39,7 @@ BOUND, GRAPH = "bound buffers", "CUDA graph"
 """How a GPU may run a bundle: inputs and outputs at fixed places of its memory, and then its kernels by one call."""
 
 _BOUND_S = 5.0  # that a shape must have run before these are tried: each opens a session and chooses its kernels anew
-_SHARE = 1.13  # measured with both networks, 64^3 to 144 x 176 x 144; norms work in place
-_LABELS_SHARE = 1.0  # in one pass: 0.65 (`lite`, 144 x 176 x 144) to 1.05 (`reference`, 96^3)
+_SHARE = 0.97  # measured with both networks, 64^3 to 160 x 192 x 160: up to 0.78 and 0.94; norms work in place
 _GPU_SHARE = {"float32": 1.5, "float16": 1.0}  # reckoned: as on a CPU, and what convolutions take to work in
 _ENGINE_ERRORS = (  # the library's own classes share no base
     ort_errors.EPFail,  # of a GPU
@@ -81,8 +80,7 @@ class OrtBackend:
             if self._session.get_providers()[0] != ort_cuda.CPU_PROVIDER:  # a session may quietly move elsewhere
                 moved = f"runs on {self._session.get_providers()[0]}, wanted {ort_cuda.CPU_PROVIDER}"
                 raise BackendUnavailable(f"ONNX Runtime {moved}")
-            share = _SHARE * live_share
-            self._footprint = host_footprint(share, min(share, _LABELS_SHARE))
+            self._footprint = host_footprint(_SHARE * live_share)
             return
         free_before, _ = cuda.memory_bytes()
         if particulars:

@@ -37,8 +37,13 @@ from ssa_fast.volume.geometry import FloatArray, LabelArray
 __all__ = ["PRECISIONS", "OpenvinoBackend", "exported", "machine", "open_bundle", "open_engine"]
 
 PRECISIONS = ("float32", "bf16")
-_SHARE = {"float32": 1.24, "bf16": 0.76}  # measured with both networks, 96^3 to 144 x 176 x 144; it pads channels to 16
-_LABELS_SHARE = {"float32": 1.2, "bf16": 0.6}  # in one pass: 1.01 to 1.21, and 0.49 to 0.59
+_SHARES: dict[tuple[Precision, Precision | None], tuple[float, float]] = {  # of logits, and of labels in one pass
+    # measured with both networks, 96^3 to 160 x 192 x 160; it pads channels to 16
+    ("float32", None): (1.24, 1.2),  # of labels 1.01 to 1.28
+    ("bf16", None): (0.65, 0.62),  # 0.5 to 0.62
+    ("int8", "float32"): (0.52, 0.44),  # 0.29 to 0.44
+    ("int8", "bf16"): (0.42, 0.38),  # 0.29 to 0.39
+}
 _TYPES = {"float32": openvino.Type.f32, "bf16": openvino.Type.bf16}
 
 
@@ -101,8 +106,7 @@ class OpenvinoBackend:
             self._request = self._compiled.create_infer_request()
             self._gives = gives
         if self._footprint is None:
-            precision = self.device.others or self.device.precision  # of int8: what it is without it
-            self._footprint = host_footprint(_SHARE[precision], _LABELS_SHARE[precision])
+            self._footprint = host_footprint(*_SHARES[self.device.precision, self.device.others])
         return self._compiled
 
     def free_bytes(self) -> int | None:

@@ -40,9 +40,8 @@ from ssa_fast.volume.geometry import FloatArray, LabelArray
 __all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle", "torch_facts", "ways"]
 
 PRECISIONS = ("float32", "bf16", "float16")
-# measured with both networks on a CPU, 96^3 to 144 x 176 x 144; on a GPU only reckoned
-_CPU_SHARE = {"float32": 1.6, "bf16": 0.78}  # of the first: with 1.35, 0.83 GB over 15 cases where 0.75 were granted
-_CPU_LABELS_SHARE = {"float32": 1.2, "bf16": 0.7}  # in one pass: 1.07 to 1.2, and 0.44 to 0.70
+# measured with both networks on a CPU, 64^3 to 160 x 192 x 160: 0.97 to 1.14, and 0.33 to 0.57; on a GPU only reckoned
+_CPU_SHARE = {"float32": 1.15, "bf16": 0.6}
 _GPU_SHARE = {"float32": 1.5, "bf16": 1.0, "float16": 1.0}
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "float16": torch.float16}
 
@@ -76,7 +75,7 @@ class PytorchBackend:
         self._layout = torch.channels_last_3d if running.is_channels_last else torch.contiguous_format
         if is_cpu:
             self._network = network.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
-            self._footprint = host_footprint(_CPU_SHARE[running.precision], _CPU_LABELS_SHARE[running.precision])
+            self._footprint = host_footprint(_CPU_SHARE[running.precision])
             self._copies, self._graphs = None, None
             return
         # float32 means float32: TF32 keeps 10 bits of a factor

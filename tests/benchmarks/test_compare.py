@@ -31,7 +31,7 @@ def _record(*, speed: float = 1.0, **rows: float) -> dict[str, Any]:
         "rows": {
             name: {
                 "group": "g",
-                "seconds": {"median": seconds / speed, "min": 0.9 * seconds / speed},
+                "seconds": {"median": seconds / speed, "min": 0.9 * seconds / speed, "rounds": ROUNDS},
                 "yardstick_seconds": {"median": 0.1 / speed, "min": 0.09 / speed},
                 "is_busy": False,
                 "about": {"peak_bytes": 10**9, "label_agreement": 0.999},
@@ -69,6 +69,15 @@ def test_one_slow_moment_is_not_a_slower_row() -> None:
     [change] = changes(_record(a=1.0), new)
     assert change.ratio == pytest.approx(2)
     assert not change.is_worse
+
+
+def test_the_time_of_one_round_is_shown_and_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = _record(a=1.0), _record(a=2.0)
+    new["rows"]["a"]["seconds"]["rounds"] = 1
+    assert main([_written(tmp_path, "old.json", old), _written(tmp_path, "new.json", new)]) == 0
+    assert "2.00     2.00  rounds: 1, its time is not judged" in capsys.readouterr().out
+    new["rows"]["a"]["about"]["peak_bytes"] = 2e9  # its memory is
+    assert main([str(tmp_path / "old.json"), _written(tmp_path, "new.json", new)]) == 1
 
 
 def test_more_memory_and_fewer_equal_labels_are_worse_too() -> None:
@@ -138,7 +147,7 @@ def _measured(folder: Path, backend: Any, windows: Any) -> str:
         backend.labels(windows)
         seconds.append(time.perf_counter() - start)
     suite = Suite(folder=folder)
-    row = {"median": sorted(seconds)[ROUNDS // 2], "min": min(seconds)}
+    row = {"median": sorted(seconds)[ROUNDS // 2], "min": min(seconds), "rounds": ROUNDS}
     suite.add("a window", {"seconds": row, "yardstick_seconds": yardstick.summary(), "about": {}})
     return str(suite.path)
 
