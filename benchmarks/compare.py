@@ -113,7 +113,9 @@ def _lines(found: list[Change]) -> Iterator[str]:
     width = max(len(change.name) for change in found)
     yield f"{'times the yardstick':{width}}  {'old':>9}  {'new':>9}  {'new/old':>7}  {'of best':>7}"
     for one in found:
-        said = one.faults if one.rounds >= LEAST_ROUNDS else (*one.faults, f"rounds: {one.rounds}, its time is not judged")
+        said = list(one.faults)
+        if one.rounds < LEAST_ROUNDS:
+            said.append(f"rounds: {one.rounds}, its time is not judged")
         yield (
             f"{one.name:{width}}  {one.old:9.3f}  {one.new:9.3f}  {one.ratio:7.2f}  {one.best_ratio:7.2f}  "
             f"{'; '.join(said)}".rstrip()
