@@ -13,6 +13,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.high_water import HighWater
 from ssa_fast.measure import machine_line, paired_ratio
 from ssa_fast.train.augment import augment
 from ssa_fast.train.config import load_recipe
@@ -108,7 +109,9 @@ def bench_a_patch_against_nnunets(benchmark: BenchmarkFixture, case_files: CaseF
         ratio = paired_ratio(nnunets, ours, 1 if benchmark.disabled else 3)
         benchmark.extra_info["machine"] = machine_line("one thread")
         benchmark.extra_info["times_as_fast_as_nnunets"] = ratio
-        benchmark.pedantic(ours, rounds=1)
+        with HighWater() as water:
+            benchmark.pedantic(ours, rounds=1)
+        benchmark.extra_info["added_bytes"] = water.added_bytes
     finally:
         torch.set_num_threads(threads)
     print(f"{patches} patches of {EDGE}^3: {ratio:.2f} times as fast as nnU-Net's transforms")

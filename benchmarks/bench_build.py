@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.high_water import HighWater
 from benchmarks.networks import int8_bundle_of, random_bundle
 from ssa_fast.backends import available_backends, open_backend
 from ssa_fast.export.parity import LIMITS, answers_of, compare, open_reference, read_proofs
@@ -28,8 +29,9 @@ def bench_export_bundle(benchmark: BenchmarkFixture, preset: str, tmp_path: Path
         pytest.skip("the same code as of lite, at ten times its price")
     [proof] = find_cases([write_case(tmp_path, "Proof-001", labels=False)])
     path = tmp_path / "bundle.onnx"
-    benchmark.pedantic(random_bundle, (preset, proof, path), rounds=1)
-    benchmark.extra_info["bytes"] = path.stat().st_size
+    with HighWater() as water:
+        benchmark.pedantic(random_bundle, (preset, proof, path), rounds=1)
+    benchmark.extra_info.update(bytes=path.stat().st_size, added_bytes=water.added_bytes)
 
 
 @pytest.mark.benchmark(group="export and engine build")
@@ -38,10 +40,13 @@ def bench_export_int8(
 ) -> None:
     """Calibrated and proven on one case."""
     case, path = tiny_case if benchmark.disabled else case_files, tmp_path / "int8.onnx"
-    benchmark.pedantic(int8_bundle_of, (lite.path, case, path), rounds=1)
+    with HighWater() as water:
+        benchmark.pedantic(int8_bundle_of, (lite.path, case, path), rounds=1)
     parity = read_bundle(path).parity
     assert parity is not None
-    benchmark.extra_info.update(bytes=path.stat().st_size, label_agreement=parity.label_agreement)
+    benchmark.extra_info.update(
+        bytes=path.stat().st_size, label_agreement=parity.label_agreement, added_bytes=water.added_bytes
+    )
 
 
 @pytest.mark.benchmark(group="export and engine build")
@@ -59,9 +64,12 @@ def bench_build_engine(
         with closing(open_backend("openvino", lite)) as backend:
             path.write_bytes(exported(backend, "labels"))  # type: ignore[arg-type]
 
-    benchmark.pedantic(build, rounds=1 if benchmark.disabled else 5, warmup_rounds=1)
+    with HighWater() as water:
+        benchmark.pedantic(build, rounds=1 if benchmark.disabled else 5, warmup_rounds=1)
     name, reference = open_reference(lite)
     with closing(reference), closing(open_backend("openvino", lite)) as backend:
         proofs = read_proofs([tiny_case if benchmark.disabled else case_files], lite.spec.divisor)
         parity = compare(name, answers_of(reference, proofs), backend, LIMITS["bf16"])
-    benchmark.extra_info.update(bytes=path.stat().st_size, label_agreement=parity.label_agreement)
+    benchmark.extra_info.update(
+        bytes=path.stat().st_size, label_agreement=parity.label_agreement, added_bytes=water.added_bytes
+    )

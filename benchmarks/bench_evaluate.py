@@ -12,6 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 pytest.importorskip("cc3d", reason="needs connected-components-3d: pip install 'ssa-fast[evaluate]'")
 pytest.importorskip("scipy", reason="needs scipy: pip install 'ssa-fast[evaluate]'")
 
+from benchmarks.high_water import HighWater
 from ssa_fast.labels import REGIONS
 from ssa_fast.measure import machine_line, paired_ratio
 from ssa_fast.metrics.profiles import PROFILES, score
@@ -39,7 +40,9 @@ def pair(case_files: CaseFiles) -> tuple[Labels, Labels]:
 @pytest.mark.parametrize("profile", PROFILES)
 def bench_case_scores(benchmark: BenchmarkFixture, profile: str, pair: tuple[Labels, Labels]) -> None:
     benchmark.extra_info["machine"] = machine_line("one core")
-    benchmark.pedantic(score, (*pair, SPACING, PROFILES[profile]), rounds=3, warmup_rounds=1)
+    with HighWater() as water:
+        benchmark.pedantic(score, (*pair, SPACING, PROFILES[profile]), rounds=3, warmup_rounds=1)
+    benchmark.extra_info["added_bytes"] = water.added_bytes
     seconds = []
     for _ in range(3):
         start = time.process_time()

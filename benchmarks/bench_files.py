@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.high_water import HighWater
 from ssa_fast.labels import MODALITIES
 from ssa_fast.measure import machine_line, paired_ratio
 from ssa_fast.volume.case import Case, CaseFiles, read_case
@@ -38,19 +39,24 @@ def bench_read_case(benchmark: BenchmarkFixture, case_files: CaseFiles) -> None:
     ratio = paired_ratio(by_nibabel, lambda: read_case(case_files), rounds=1 if benchmark.disabled else 5)
     benchmark.extra_info["machine"] = machine_line("reading")
     benchmark.extra_info["times_as_fast_as_nibabel"] = round(ratio, 3)
-    benchmark.pedantic(read_case, (case_files,), rounds=7, warmup_rounds=1)
+    with HighWater() as water:
+        benchmark.pedantic(read_case, (case_files,), rounds=7, warmup_rounds=1)
+    benchmark.extra_info["added_bytes"] = water.added_bytes
     print(f"reading: {ratio:.2f} times as fast as nibabel")
 
 
 @pytest.mark.benchmark(group="reading and writing")
 def bench_prepare_case(benchmark: BenchmarkFixture, case: Case) -> None:
-    benchmark.pedantic(lambda: suspicions(case, crop_to_brain(case)), rounds=7, warmup_rounds=1)
+    with HighWater() as water:
+        benchmark.pedantic(lambda: suspicions(case, crop_to_brain(case)), rounds=7, warmup_rounds=1)
+    benchmark.extra_info["added_bytes"] = water.added_bytes
 
 
 @pytest.mark.benchmark(group="reading and writing")
 def bench_write_labels(benchmark: BenchmarkFixture, case: Case, case_files: CaseFiles, tmp_path: Path) -> None:
     labels = np.asarray(read_labels(case_files.one("seg")).array, dtype=np.uint8)
     path = tmp_path / "labels.nii.gz"
-    benchmark.pedantic(write_labels, (path, labels, case.grid), rounds=7, warmup_rounds=1)
-    benchmark.extra_info["bytes"] = path.stat().st_size
+    with HighWater() as water:
+        benchmark.pedantic(write_labels, (path, labels, case.grid), rounds=7, warmup_rounds=1)
+    benchmark.extra_info.update(bytes=path.stat().st_size, added_bytes=water.added_bytes)
     assert np.array_equal(read_labels(path).array, labels)

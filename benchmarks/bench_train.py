@@ -15,6 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.high_water import HighWater
 from ssa_fast.measure import machine_line, paired_ratio
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
@@ -73,7 +74,9 @@ def bench_an_update_against_nnunets(benchmark: BenchmarkFixture, preset: str, tm
     benchmark.extra_info["machine"] = machine_line(f"torch in {placement.dtype} on {placement.name}")
     benchmark.extra_info["times_as_fast_as_nnunets"] = ratio
     benchmark.extra_info["first_losses"] = first
-    benchmark.pedantic(our_update, rounds=rounds)
+    with HighWater() as water:
+        benchmark.pedantic(our_update, rounds=rounds)
+    benchmark.extra_info["added_bytes"] = water.added_bytes
     print(
         f"{preset} at {edge}^3: {ratio:.2f} times as fast, in {placement.dtype}; losses {first[0]:.3f}, {first[1]:.3f}"
     )
