@@ -59,6 +59,7 @@ bench-record: $(DEV)/stamp
 figures: $(DEV)/stamp
 	$(DEV)/bin/python -m benchmarks.ladder_figure $(RECORDS)
 	$(DEV)/bin/python -m benchmarks.scaling_figure $(RECORDS)
+	$(DEV)/bin/python -m benchmarks.search_figure $(RECORDS)
 	$(DEV)/bin/python -m benchmarks.readme
 	$(DEV)/bin/python -m benchmarks.documents
 

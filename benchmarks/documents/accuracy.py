@@ -77,6 +77,20 @@ def norms(records: Records) -> str:
     return table(head, rows)
 
 
+def search(records: Records) -> str:
+    """Every network of the search: what it costs beside `lite`, and its Dice after one short training."""
+    trained = records["search-dice"]["networks"]
+    rows = []
+    for of in records["search-cost"]["rows"]:
+        dice = trained.get(of["name"])
+        costs = (fixed(of["gflop_a_patch"], 0), fixed(of["gtx1650_ms_at_40_percent"], 0))
+        times = (fixed(of[precision]["times_as_long_as_lite"], 2) for precision in ("bf16", "int8"))
+        seen = (dice["updates"], regions(dice["mean_dice"])) if dice else (None, "not trained")
+        rows.append((of["name"], *costs, *times, *seen))
+    head = ("GFLOP a patch", "GTX 1650, ms, PROJECTED", "bf16", "int8, times as long as `lite`", "updates")
+    return table(("network", *head, f"mean {_DICE}"), rows)
+
+
 def original(records: Records) -> str:
     """The original project's recipe, whole."""
     record = records["epyc-2-threads-original"]

@@ -35,6 +35,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "profiles": methods.profiles,
         "ratios": speed.ratios,
         "rewrites": speed.rewrites,
+        "search": accuracy.search,
         "seconds": speed.seconds,
         "sources": origin.sources,
         "training": speed.training,

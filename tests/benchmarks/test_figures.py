@@ -15,6 +15,7 @@ from benchmarks.records import NEWEST, find, machine_facts, read_record
 from benchmarks.rungs import ELSEWHERE, FIRST, rungs_here
 from benchmarks.scaling import drift_of, fitted_power
 from benchmarks.scaling_figure import draw_scaling
+from benchmarks.search_figure import draw_search, front
 from ssa_fast.evaluate.chart import save_figure
 
 ABOUT = {"machine": machine_facts(), "commit": "abc", "foreign_share": 0.2, "network": "lite"}
@@ -107,3 +108,26 @@ def test_scaling_is_drawn_and_what_is_absent_is_said(tmp_path: Path) -> None:
     (tmp_path / "scaling-volume-lite.json").write_text(json.dumps(volume))
     [line] = TABLES["scaling"](tmp_path)
     assert "to the power of 1.00 (1 x 1 x 1 to 4 x 4 x 4), memory by 100 bytes a voxel" in line
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    points = {
+        "slow": (1.2, 0.9),
+        "fast": (0.7, 0.6),
+        "beaten": (0.8, 0.5),
+        "as good, slower": (0.9, 0.6),
+        "mid": (1, 0.8),
+    }
+    assert front(points) == ["fast", "mid", "slow"]
+    assert front({"worse": (1.0, 0.5), "better": (1.0, 0.6)}) == ["better"]
+
+
+def test_the_search_shows_trained_and_untrained_networks(tmp_path: Path) -> None:
+    names = {"lite": 1.04, "narrow": 0.8, "wide": 1.3}
+    cost = {"rows": [{"name": name, "int8": {"times_as_long_as_lite": times}} for name, times in names.items()]}
+    dice = {name: {"mean_dice": {"WT": 0.8, "TC": 0.6, "ET": 0.5}} for name in ("lite", "narrow")}
+    figure = draw_search(cost, {"budget": "Short.", "networks": dice})
+    words = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert words == ["lite", "narrow"] * 3
+    picture, _ = save_figure(figure, tmp_path, "search")
+    assert picture.stat().st_size > 10_000
