@@ -17,7 +17,6 @@ import click
 from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.backends.manifest import is_engine
 from ssa_fast.cli.cache import cache_folder_if_any
-from ssa_fast.cli.heap import keep_heap_small
 from ssa_fast.cli.options import (
     FOLDER,
     WindowCommand,
@@ -32,6 +31,7 @@ from ssa_fast.cli.pace import keep_pace_of, pace_key, pace_of
 from ssa_fast.cli.quality import quality_of, quality_options
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
+from ssa_fast.hardware import keep_heap_small
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
 from ssa_fast.infer.doubt import Doubt
 from ssa_fast.infer.intake import Intake

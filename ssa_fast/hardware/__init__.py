@@ -13,6 +13,7 @@ from ssa_fast.hardware.gpus import (
     nvidia_driver_version,
     open_nvml,
 )
+from ssa_fast.hardware.heap import keep_heap_small
 from ssa_fast.hardware.memory import total_memory_bytes, usable_memory_bytes
 from ssa_fast.hardware.processor import Cpu, cpu
 
@@ -28,6 +29,7 @@ __all__ = [
     "find_gpus",
     "has_emulated_tensor_cores",
     "has_nvidia_driver",
+    "keep_heap_small",
     "nvidia_driver_version",
     "open_nvml",
     "total_memory_bytes",

@@ -241,7 +241,7 @@ _LET_GO = """
 import sys
 import numpy as np
 from ssa_fast.backends import open_backend
-from ssa_fast.cli.heap import keep_heap_small
+from ssa_fast.hardware import keep_heap_small
 from ssa_fast.measure import resident_bytes
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.pretrained import shipped_bundle

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from ssa_fast.cli.heap import keep_heap_small
+from ssa_fast.hardware import keep_heap_small
 
 # Eight threads free 100 arrays of 8 MB one after the other; what lies idle of them is what the process then holds.
 _CHURN = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from ssa_fast.cli.heap import keep_heap_small
+from ssa_fast.hardware import keep_heap_small
 from ssa_fast.measure import resident_bytes
 
 if sys.argv[1] == "small":
