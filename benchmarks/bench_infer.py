@@ -73,7 +73,6 @@ def bench_whole_case(
     measured = seconds[-5:]
     stages = {stage: round(statistics.median(one[stage] for one in measured), 4) for stage in measured[0]}
     benchmark.extra_info["stages_seconds"] = stages
-    benchmark.extra_info["planned_bytes"] = segmented[0].plan.peak_bytes
     print(f"{name} {precision}: {', '.join(f'{stage} {value:.3f} s' for stage, value in stages.items())}")
     backend.close()
 

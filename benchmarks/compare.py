@@ -25,8 +25,10 @@ __all__ = ["Change", "changes", "main", "remarks"]
 
 TOLERANCE = 0.15  # two runs of one code on a virtual machine with two cores were up to 0.1 apart
 LEAST_SECONDS = 0.002  # below it a clock's and a scheduler's grain is what is compared
-LEAST_ROUNDS = 3  # below it median and best round are one figure
+LEAST_ROUNDS = 3  # below it the best round says little that the median does not
 _MOST_LABELS_LOST = 0.001  # of label agreement
+_SIZES = ("peak_bytes", "added_bytes")  # of a process of its own, and beyond what the benchmarks' held
+_LEAST_BYTES = 20_000_000  # less depends on what lay free
 _MUST_AGREE = ("cpu", "threads", "flags", "gpus")
 
 
@@ -94,9 +96,10 @@ def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any], tolerance
     faults = []
     if is_judged and min(ratio, best_ratio) > 1 + tolerance:
         faults.append("slower")
-    about = {key: (old["about"].get(key), new["about"].get(key)) for key in ("peak_bytes", "label_agreement")}
-    if all(about["peak_bytes"]) and about["peak_bytes"][1] > (1 + tolerance) * about["peak_bytes"][0]:
-        faults.append(f"larger: {about['peak_bytes'][0] / 1e9:.2f} GB, now {about['peak_bytes'][1] / 1e9:.2f}")
+    about = {key: (old["about"].get(key), new["about"].get(key)) for key in (*_SIZES, "label_agreement")}
+    for had, has in (about[key] for key in _SIZES):
+        if had and has and has > max((1 + tolerance) * had, had + _LEAST_BYTES):
+            faults.append(f"larger: {had / 1e9:.2f} GB, now {has / 1e9:.2f}")
     faults += [f"no {key} any more" for key, (one, other) in about.items() if one is not None and other is None]
     agreed, agrees = about["label_agreement"]
     if agreed is not None and agrees is not None and agrees < agreed - _MOST_LABELS_LOST:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
 from pathlib import Path
 from typing import Any, Self
 
+from ssa_fast.hardware import give_heap_back
 from ssa_fast.measure import peak_memory_bytes, resident_bytes
 
 __all__ = ["HighWater"]
@@ -25,7 +24,8 @@ class HighWater:
     added_bytes: int | None = None
 
     def __enter__(self) -> Self:
-        _give_back()
+        gc.collect()
+        give_heap_back()  # what is kept of it would else not be counted when it is used again
         try:
             _CLEAR.write_text(_SET_BACK)
         except OSError:
@@ -37,10 +37,3 @@ class HighWater:
     def __exit__(self, *raised: Any) -> None:
         if self._before is not None:
             self.added_bytes = max(0, peak_memory_bytes() - self._before)
-
-
-def _give_back() -> None:
-    """What is freed, and kept by glibc for the next array, would else not be counted when it is used again."""
-    gc.collect()
-    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)

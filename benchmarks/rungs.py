@@ -101,7 +101,7 @@ _LADDER = (
             on="labels out of the engine",
             how={"backend": "openvino", "precision": "bf16"},
             is_kept=False,
-            why="within noise or slower: an option of export, no default",
+            why="a few percent at best, or slower: an option of export, no default",
             form=rewrite,
         )
         for rewrite in ("depth-to-space", "split-concat")

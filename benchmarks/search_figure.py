@@ -31,8 +31,8 @@ def draw_search(cost: Record, dice: Record) -> Figure:
     error, times["lite"] = times["lite"] - 1, 1.0
     networks = dice["networks"]
     note = (
-        f"{dice['budget']} Squares: no other is faster and better. Crosses at the bottom: measured for their cost, not "
-        f"trained. lite against itself: {error:+.0%}."
+        f"{dice['budget']}\nSquares: no other is faster and better. Crosses at the bottom: measured for their cost, "
+        f"not trained. lite against itself: {error:+.0%}."
     )
     figure = new_figure("Dice of held-out scanners against time: one short training a network", note, (13, 5.6))
     panels = figure.subplots(1, len(REGIONS))
@@ -54,10 +54,17 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 def _panel(axes: Axes, region: str, points: Mapping[str, tuple[float, float]], untrained: Mapping[str, float]) -> None:
     kept = front(points)
     axes.plot(*zip(*(points[name] for name in kept), strict=True), "-", color=_KEPT, linewidth=1)
-    for name, (x, y) in points.items():
+    for place, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda point: point[1])):
         axes.plot(x, y, "s" if name in kept else "o", color=_KEPT if name in kept else _LOST, markersize=7)
         axes.annotate(
-            name, (x, y), (0, 8), textcoords="offset points", ha="center", fontsize=_SMALL, color=INK, **plain()
+            name,
+            (x, y),
+            (0, 8 if place % 2 else -16),  # above and below in turn: neighbors' names would meet
+            textcoords="offset points",
+            ha="center",
+            fontsize=_SMALL,
+            color=INK,
+            **plain(),
         )
     least, most = min(y for _, y in points.values()), max(y for _, y in points.values())
     margin = max(0.02, 0.25 * (most - least))
@@ -76,7 +83,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path, nargs="?", default=NEWEST)
     folder = parser.parse_args().records
-    cost, dice = (read_record(folder / f"search-{what}.json") for what in ("cost", "dice"))
+    paths = [folder / f"search-{what}.json" for what in ("cost", "dice")]
+    if not all(path.is_file() for path in paths):
+        return
+    cost, dice = map(read_record, paths)
     for drawn in save_figure(draw_search(cost, dice), folder, "search"):
         print(drawn)
 

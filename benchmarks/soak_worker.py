@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from ssa_fast.hardware import keep_heap_small
 from ssa_fast.infer.cohort import CohortRun, segment_cohort
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
@@ -24,6 +25,7 @@ def main() -> None:
     """One line of JSON in the end: seconds and resident bytes by case, and the peak."""
     bundle, count, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     cases = find_cases([Path(case) for case in sys.argv[4:]])
+    keep_heap_small()
     opened = open_network(bundle)
     segmenter = Segmenter(opened.backend, intake=Intake(is_forced=True))
     seconds, resident = [], []

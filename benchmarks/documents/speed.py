@@ -70,7 +70,7 @@ def memory(records: Records) -> str:
     """What the plan said, and what was taken."""
     rows = []
     for of in (row["about"] for row in records["amd-epyc-2-threads"]["rows"].values()):
-        if "planned_bytes" in of:
+        if "form" in of and "planned_bytes" in of:  # a whole case is planned, too
             what = (f"`{of['backend']}` {of['form']}", of["cases"], of.get("granted", "all"))
             planned, taken = of["planned_bytes"] / 1e9, of["peak_bytes"] / 1e9
             rows.append((*what, fixed(planned, 2), fixed(taken, 2), fixed(planned / taken, 2)))

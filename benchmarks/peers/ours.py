@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ssa_fast.backends import Choice
+from ssa_fast.hardware import keep_heap_small
 from ssa_fast.infer.cohort import CohortRun, segment_cohort
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
@@ -23,6 +24,7 @@ def open_ours(
 
     A case of which something is suspected is segmented all the same, as the peers do.
     """
+    keep_heap_small()
     opened = open_network(bundle, "openvino", precision)
     segmenter = Segmenter(opened.backend, Wish(window=window), intake=Intake(is_forced=True))
 

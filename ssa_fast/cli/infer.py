@@ -190,6 +190,7 @@ def _anywhere(options: _Options) -> _Options:
 
 def _segmenter_within(options: _Options, share_bytes: int) -> tuple[Segmenter, Mapping[str, object]]:
     """In a worker: its segmenter, which may take so much of its machine's memory, and the facts for its records."""
+    keep_heap_small()
     opened, facts = _opened(options)
     wish = _wish(options, opened, share_bytes)
     return Segmenter(opened, wish, intake=_intake(options), quality=options.quality), facts

@@ -11,6 +11,7 @@ import ssa_fast
 from ssa_fast.evaluate.predictions_report import check_drawing
 from ssa_fast.evaluate.stress import Strain, stress
 from ssa_fast.files import write_json, write_whole
+from ssa_fast.hardware import keep_heap_small
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_segmenter
 from ssa_fast.volume.case import CaseFiles
@@ -31,6 +32,7 @@ def run_stress(cases: Sequence[CaseFiles], out: Path, network: tuple[str, str], 
         dice = "  ".join(f"{region} {value:.3f}" for region, value in strain.dice.items())
         click.echo(f"{strain.case}, {strain.degradation} {strain.severity}: {dice}", err=True)
 
+    keep_heap_small()
     bundle, backend = network
     # forced: what is done to the cases is known, and must not be refused as suspicious
     with open_segmenter(bundle, backend, intake=Intake(is_forced=True)) as segmenter:

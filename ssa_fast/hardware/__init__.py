@@ -13,7 +13,7 @@ from ssa_fast.hardware.gpus import (
     nvidia_driver_version,
     open_nvml,
 )
-from ssa_fast.hardware.heap import keep_heap_small
+from ssa_fast.hardware.heap import give_heap_back, keep_heap_small
 from ssa_fast.hardware.memory import total_memory_bytes, usable_memory_bytes
 from ssa_fast.hardware.processor import Cpu, cpu
 
@@ -27,6 +27,7 @@ __all__ = [
     "card_of",
     "cpu",
     "find_gpus",
+    "give_heap_back",
     "has_emulated_tensor_cores",
     "has_nvidia_driver",
     "keep_heap_small",

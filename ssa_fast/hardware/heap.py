@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import sys
 
-__all__ = ["keep_heap_small"]
+__all__ = ["give_heap_back", "keep_heap_small"]
 
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # of glibc's malloc.h
-_LARGE_BYTES = 1_000_000
+_LARGE_BYTES = 4_000_000
 
 
 def keep_heap_small() -> bool:
@@ -16,13 +16,22 @@ def keep_heap_small() -> bool:
 
     glibc gives each thread a heap of its own, and up to 32 MB a piece it keeps what is freed. In a cohort every thread
     then holds the most that it ever held. Returns whether that was set: with glibc alone, and best before there are
-    threads. Peak over four real cases, `openvino` bf16: 1.11 GB without, 0.92 GB with one heap, 0.89 GB with large
-    arrays by themselves, at equal CPU seconds (measured). Arrays from 1 MB count as large: with 20 MB the heap lay in
-    pieces after brains of some shapes, and `torch` held 130 to 200 MB of it that nothing used, `openvino` 60 MB.
+    threads. Peak over four real cases, `openvino` bf16: 1.11 GB without, 0.92 GB with one heap, 0.89 GB with arrays of
+    20 MB and more by themselves, at equal CPU seconds (measured). With those of 4 MB and more by themselves `torch`
+    holds 100 to 200 MB less after brains of eight shapes, `openvino` 60 MB: of smaller ones the heap lies in pieces.
     """
+    libc = _glibc()
+    return libc is not None and bool(libc.mallopt(_ARENA_MAX, 1)) and bool(libc.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES))
+
+
+def give_heap_back() -> None:
+    """Give what is freed and still kept back to the operating system now; with glibc alone."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     libc = ctypes.CDLL(None)
-    if not hasattr(libc, "gnu_get_libc_version"):  # musl: it has neither
-        return False
-    return bool(libc.mallopt(_ARENA_MAX, 1)) and bool(libc.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES))
+    return libc if hasattr(libc, "gnu_get_libc_version") else None  # musl has none of it

@@ -10,6 +10,7 @@ import numpy as np
 
 from ssa_fast.backends.base import Backend
 from ssa_fast.errors import ConfigError, SsaFastError
+from ssa_fast.hardware import give_heap_back
 from ssa_fast.infer.ensemble import Ensemble, mirrored
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.maps import BoxPlace, Maps, VoteArrays
@@ -175,7 +176,10 @@ class Segmenter:
 
     def _granted_bytes(self) -> int | None:
         """Memory that a plan may take: what is asked for, and no more than there is; None where neither is known."""
-        footprint, free = self.backend.footprint, self.backend.free_bytes()
+        footprint = self.backend.footprint
+        if footprint.is_host:
+            give_heap_back()  # what a case before left idle would be granted twice: as held, and as free
+        free = self.backend.free_bytes()
         budgets = [self._wish.budget_bytes] if self._wish.budget_bytes is not None else []
         if free is not None:
             budgets.append(free + (resident_bytes() if footprint.is_host else footprint.held_bytes))

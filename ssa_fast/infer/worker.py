@@ -15,7 +15,6 @@ from pathlib import Path
 
 import ssa_fast
 from ssa_fast.errors import ConfigError, SsaFastError
-from ssa_fast.hardware import keep_heap_small
 from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort
 from ssa_fast.infer.plan import Plan
 from ssa_fast.infer.segmenter import Segmenter
@@ -105,7 +104,6 @@ class Worker:
         try:
             _check_folders(self._work)
             _keep_to_own_cores(self._place)
-            keep_heap_small()
             segmenter, facts = self._work.open(self._place.memory_bytes)
             _check_device(segmenter, self._place)
         except SsaFastError as error:

@@ -128,6 +128,9 @@ def test_the_search_shows_trained_and_untrained_networks(tmp_path: Path) -> None
     dice = {name: {"mean_dice": {"WT": 0.8, "TC": 0.6, "ET": 0.5}} for name in ("lite", "narrow")}
     figure = draw_search(cost, {"budget": "Short.", "networks": dice})
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert words == ["lite", "narrow"] * 3
+    assert words == ["narrow", "lite"] * 3  # from the left
+    crosses = [line.get_xdata() for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
+    assert crosses == [[1.3]] * 3
+    assert "lite against itself: +4%." in "".join(text.get_text() for text in figure.texts)
     picture, _ = save_figure(figure, tmp_path, "search")
     assert picture.stat().st_size > 10_000

@@ -34,6 +34,21 @@ with ThreadPoolExecutor(8) as threads:
 """
 
 
+# Large arrays of less than 20 MB, each with a small one behind it that stays: in one heap they would leave holes.
+_HOLES = """
+import numpy as np
+from ssa_fast.hardware import keep_heap_small
+from ssa_fast.measure import resident_bytes
+
+assert keep_heap_small()
+before = resident_bytes()
+held = [(np.ones(625_000), np.ones(6_250)) for _ in range(30)]
+kept = [small for _, small in held]
+del held
+print(resident_bytes() - before)
+"""
+
+
 def _idle_bytes(setting: str) -> int:
     return int(subprocess.run([sys.executable, "-c", _CHURN, setting], check=True, capture_output=True).stdout)
 
@@ -41,6 +56,12 @@ def _idle_bytes(setting: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
 def test_threads_leave_little_idle_memory_behind() -> None:
     assert _idle_bytes("small") < 0.7 * _idle_bytes("plain")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
+def test_large_arrays_leave_no_holes() -> None:
+    done = subprocess.run([sys.executable, "-c", _HOLES], check=True, capture_output=True)
+    assert int(done.stdout) < 20_000_000
 
 
 def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
