@@ -97,8 +97,14 @@ class _Options:
 @click.option("--max-memory", type=bytes_of, metavar="SIZE", help="Of the device that runs the network, such as 3.4GB.")
 @click.option("--max-ram", type=bytes_of, metavar="SIZE", help="Of this process, such as 1GB.")
 @click.option("--window", type=window_of, metavar="X Y Z", help="Cut the brain into windows; one number: cubes.")
-@click.option("--overlap", type=float, default=0.5, show_default=True, help="Least share that windows have in common.")
-@click.option("--batch", type=int, default=1, show_default=True, help="Windows at once.")
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Least share that windows have in common.",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Windows at once.")
 @click.option("--force", is_flag=True, help="Segment a case of which something is suspected; its record says of what.")
 @click.option(
     "--resample",
@@ -260,8 +266,8 @@ def _wish(options: _Options, backend: Backend, share_bytes: int | None = None) -
 
 
 def _print_plans(found: list[CaseFiles], segmenter: Segmenter, *, as_json: bool) -> None:
-    """The plan of each case; in the end CohortError if some have none."""
-    failed = []
+    """The plan of each case alone; in the end CohortError if some have none."""
+    failed, beside = [], 0
     for files in found:
         try:
             prepared = segmenter.prepare(read_case(files, is_any_spacing=segmenter.resamples))
@@ -270,7 +276,10 @@ def _print_plans(found: list[CaseFiles], segmenter: Segmenter, *, as_json: bool)
             failed.append(files.name)
             click.echo(f"{files.name}: {str(error).removeprefix(f'case {files.name}: ')}", err=True)
             continue
+        beside = max(beside, prepared.reading_bytes)
         click.echo(json.dumps({"case": files.name, **to_mapping(plan)}) if as_json else f"{files.name}: {plan}")
+    if len(found) > 1 and beside and not as_json:
+        click.echo(f"each beside the next, which is read meanwhile where it fits: up to {beside / 1e9:.2f} GB more")
     if failed:
         raise CohortError(f"{len(failed)} of {len(found)} cases have no plan: {', '.join(failed)}")
 

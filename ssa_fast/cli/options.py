@@ -41,7 +41,10 @@ def bytes_of(size: str) -> int:
     if match is None:
         raise click.BadParameter(f"'{size}' is no size: wanted such as 3.4GB")
     number, prefix, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
+    given = int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
+    if given < 1:
+        raise click.BadParameter(f"'{size}' is nothing: wanted such as 3.4GB")
+    return given
 
 
 def window_of(text: str) -> tuple[int, int, int]:

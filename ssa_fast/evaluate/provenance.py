@@ -45,7 +45,7 @@ class Provenance:
             ("network", self.network or f"{_UNKNOWN}: name it with --bundle"),
             ("trained on", self.data if self.training_cases is None else f"{self._counted} (named in report.md)"),
             ("parameters", size),
-            ("training window", work),
+            ("one window as in training", work),
             ("bundle SHA-256", self.bundle_sha256[:16] or _UNKNOWN),
             ("time", pace),
             ("machine", self.machine.split(";")[0] or _UNKNOWN),

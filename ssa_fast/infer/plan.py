@@ -175,6 +175,7 @@ def _too_small(least: Plan, wish: Wish) -> BudgetError:
     window = " x ".join(map(str, least.window))
     what = "one pass" if least.passes == 1 else f"windows of {window}"
     return BudgetError(
-        f"a brain of {' x '.join(map(str, least.box))} voxels needs {least.peak_bytes / 1e9:.2f} GB in {what}, "
-        f"{wish.budget_bytes / 1e9:.2f} GB are granted: close other programs, grant that much, or take another network"
+        f"a brain of {' x '.join(map(str, least.box))} voxels needs {math.ceil(least.peak_bytes / 1e6)} MB in {what}, "
+        f"{wish.budget_bytes // 10**6} MB are granted: grant that much, close other programs where the machine has no "
+        "more, or take another network"
     )

@@ -32,8 +32,10 @@ def _infer(cases: Path, bundle: Path, *more: str) -> Result:
 def test_a_plan_is_told_and_nothing_is_written(cases: Path, tiny_bundle_path: Path) -> None:
     done = _infer(cases, tiny_bundle_path, "--plan-only")
     assert done.exit_code == 0, done.output
-    assert [line.split(":")[0] for line in done.output.splitlines()] == ["Case-0", "Case-1", "Case-2"]
+    *told, beside = done.output.splitlines()
+    assert [line.split(":")[0] for line in told] == ["Case-0", "Case-1", "Case-2"]
     assert "one pass of" in done.output
+    assert beside.startswith("each beside the next, which is read meanwhile")
     assert not (cases.parent / "out").exists()
 
 
@@ -163,7 +165,7 @@ def test_a_budget_that_cannot_be_met_fails_each_case_and_writes_nothing(cases: P
     for more in ((), ("--plan-only",)):
         done = _infer(cases, tiny_bundle_path, "--max-ram", "1MB", *more)
         assert isinstance(done.exception, CohortError)
-        assert "0.00 GB are granted" in done.output
+        assert "1 MB are granted" in done.output
     assert not list((cases.parent / "out").glob("*.nii.gz"))
 
 
@@ -171,8 +173,6 @@ def test_a_budget_that_cannot_be_met_fails_each_case_and_writes_nothing(cases: P
     ("options", "words"),
     [
         (("--json",), "--json goes with --plan-only"),
-        (("--overlap", "1"), "overlap must be in"),
-        (("--batch", "0"), "must be above 0"),
         (("--window", "0", "16", "16"), "must be above 0"),
         (("--mirror", "t"), "mirror 't': wanted axes of the brain"),
     ],
@@ -183,6 +183,15 @@ def test_settings_that_cannot_be_are_refused(
     done = _infer(cases, tiny_bundle_path, *options)
     assert isinstance(done.exception, ConfigError)
     assert words in str(done.exception)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--overlap", "1"), ("--batch", "0"), ("--max-ram", "0")])
+def test_numbers_out_of_range_are_told_with_their_option(
+    option: str, value: str, cases: Path, tiny_bundle_path: Path
+) -> None:
+    done = _infer(cases, tiny_bundle_path, option, value)
+    assert done.exit_code == 2
+    assert f"'{option}'" in done.output
 
 
 def test_without_a_home_folder_only_the_seconds_are_missing(
