@@ -7,7 +7,19 @@ from statistics import fmean
 
 from benchmarks.documents.records import Records, fixed, regions, table
 
-__all__ = ["by_case", "by_lesion", "checks", "forms", "norms", "original", "search", "unseen", "windows"]
+__all__ = [
+    "by_case",
+    "by_lesion",
+    "checks",
+    "forms",
+    "made_data",
+    "norms",
+    "original",
+    "search",
+    "statistics",
+    "unseen",
+    "windows",
+]
 
 _DICE = "Dice WT / TC / ET"
 
@@ -75,6 +87,20 @@ def norms(records: Records) -> str:
         rows.append((norm, *(regions(of["groups"][group], 2) for group in "012"), regions(of["mean_over_15_cases"], 2)))
     head = ("norm", "maximum about 10,000 held out", "about 1,000", "1,000 to 4,000", "mean of 15 cases")
     return table(head, rows)
+
+
+def statistics(records: Records) -> str:
+    """Windows with other statistics of instance norm than their own."""
+    networks = records["statistics"]["networks"]
+    kinds = next(iter(networks.values()))
+    rows = ((kind, *(regions(of[kind]) for of in networks.values())) for kind in kinds)
+    return table(("statistics of", *networks), rows)
+
+
+def made_data(records: Records) -> str:
+    """Training on with and without data made of what is there."""
+    rows = ((form, regions(of["mean_dice"])) for form, of in records["made-data"]["forms"].items())
+    return table(("weights", f"{_DICE}, mean of fold 0"), rows)
 
 
 def search(records: Records) -> str:
