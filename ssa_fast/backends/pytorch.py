@@ -40,8 +40,9 @@ from ssa_fast.volume.geometry import FloatArray, LabelArray
 __all__ = ["PRECISIONS", "PytorchBackend", "gpu_name", "open_bundle", "torch_facts", "ways"]
 
 PRECISIONS = ("float32", "bf16", "float16")
-# measured with both networks on a CPU, 64^3 to 160 x 192 x 160: 0.97 to 1.14, and 0.33 to 0.57; on a GPU only reckoned
-_CPU_SHARE = {"float32": 1.15, "bf16": 0.6}
+# measured with both networks on a CPU, 64^3 to 160 x 192 x 160, windows included: 1.08 to 1.17, and 0.5 to 0.65; on a
+# GPU only reckoned
+_CPU_SHARE = {"float32": 1.15, "bf16": 0.63}
 _GPU_SHARE = {"float32": 1.5, "bf16": 1.0, "float16": 1.0}
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "float16": torch.float16}
 
