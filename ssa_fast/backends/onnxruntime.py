@@ -39,7 +39,7 @@ BOUND, GRAPH = "bound buffers", "CUDA graph"
 """How a GPU may run a bundle: inputs and outputs at fixed places of its memory, and then its kernels by one call."""
 
 _BOUND_S = 5.0  # that a shape must have run before these are tried: each opens a session and chooses its kernels anew
-_SHARE = 0.97  # measured with both networks, 64^3 to 160 x 192 x 160: up to 0.92 and 0.97, windows included; norms work in place
+_SHARE = 0.97  # measured with both networks, windows included: up to 0.92 and 0.97; norms work in place
 _GPU_SHARE = {"float32": 1.5, "float16": 1.0}  # reckoned: as on a CPU, and what convolutions take to work in
 _ENGINE_ERRORS = (  # the library's own classes share no base
     ort_errors.EPFail,  # of a GPU
