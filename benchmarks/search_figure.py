@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.records import NEWEST, read_record
+from benchmarks.search_record import SHOWN_GROUP
 from ssa_fast.evaluate.chart import INK, QUIET, new_figure, plain, save_figure
 from ssa_fast.labels import REGIONS
 
@@ -29,7 +30,7 @@ def draw_search(cost: Record, dice: Record) -> Figure:
     """A panel a region. Networks that were not trained stand at the bottom, where their cost is."""
     times = {row["name"]: float(row["int8"]["times_as_long_as_lite"]) for row in cost["rows"]}
     error, times["lite"] = times["lite"] - 1, 1.0
-    networks = dice["networks"]
+    networks = {name: of["by_group"][SHOWN_GROUP] for name, of in dice["networks"].items()}
     note = (
         f"{dice['budget']}\nSquares: no other is faster and better. Crosses at the bottom: measured for their cost, "
         f"not trained. lite against itself: {error:+.0%}."

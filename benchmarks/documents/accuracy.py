@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from benchmarks.documents.records import Records, fixed, regions, table
+from benchmarks.search_record import SHOWN_GROUP
 
 __all__ = [
     "by_case",
@@ -16,12 +17,15 @@ __all__ = [
     "norms",
     "original",
     "search",
+    "search_groups",
     "statistics",
     "unseen",
     "windows",
 ]
 
 _DICE = "Dice WT / TC / ET"
+_GROUPS = ("maximum about 10,000 held out", "about 1,000", "1,000 to 4,000", "mean of 15 cases")
+_LOST_TUMOR = 0.5
 
 
 def by_case(records: Records) -> str:
@@ -85,8 +89,7 @@ def norms(records: Records) -> str:
     rows = []
     for norm, of in records["epyc-2-threads-norms"]["norms"].items():
         rows.append((norm, *(regions(of["groups"][group], 2) for group in "012"), regions(of["mean_over_15_cases"], 2)))
-    head = ("norm", "maximum about 10,000 held out", "about 1,000", "1,000 to 4,000", "mean of 15 cases")
-    return table(head, rows)
+    return table(("norm", *_GROUPS), rows)
 
 
 def statistics(records: Records) -> str:
@@ -108,7 +111,7 @@ def search(records: Records) -> str:
     trained = records["search-dice"]["networks"]
     rows = []
     for of in records["search-cost"]["rows"]:
-        dice = trained.get(of["name"])
+        dice = trained.get(of["name"], {}).get("by_group", {}).get(SHOWN_GROUP)
         costs = (fixed(of["gflop_a_patch"], 0), fixed(of["gtx1650_ms_at_40_percent"], 0))
         times = (fixed(of[precision]["times_as_long_as_lite"], 2) for precision in ("bf16", "int8"))
         seen = (dice["updates"], regions(dice["mean_dice"])) if dice else (None, "not trained")
@@ -116,6 +119,19 @@ def search(records: Records) -> str:
     head = ("GFLOP a patch", "ms on a GTX 1650 at 40 % of its peak, PROJECTED")
     head += ("times as long as `lite`, bf16", "the same, int8", "updates")
     return table(("network", *head, f"mean {_DICE}"), rows)
+
+
+def search_groups(records: Records) -> str:
+    """The networks of the search that were trained with each kind of scanner held out."""
+    rows = []
+    for name, of in records["search-dice"]["networks"].items():
+        groups = of["by_group"]
+        if set(groups) == set("012"):
+            updates = ", ".join(str(groups[group]["updates"]) for group in sorted(groups))
+            lost = sum(case["WT"] < _LOST_TUMOR for group in groups.values() for case in group["cases"].values())
+            dice = (regions(groups[group]["mean_dice"]) for group in sorted(groups))
+            rows.append((name, updates, *dice, regions(of["mean_over_groups"]), lost))
+    return table(("network", "updates", *_GROUPS, f"cases with WT below {_LOST_TUMOR}"), rows)
 
 
 def original(records: Records) -> str:

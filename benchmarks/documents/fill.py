@@ -37,6 +37,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "ratios": speed.ratios,
         "rewrites": speed.rewrites,
         "search": accuracy.search,
+        "search groups": accuracy.search_groups,
         "seconds": speed.seconds,
         "sources": origin.sources,
         "statistics": accuracy.statistics,

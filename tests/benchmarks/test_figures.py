@@ -125,7 +125,8 @@ def test_the_front_is_what_no_other_beats() -> None:
 def test_the_search_shows_trained_and_untrained_networks(tmp_path: Path) -> None:
     names = {"lite": 1.04, "narrow": 0.8, "wide": 1.3}
     cost = {"rows": [{"name": name, "int8": {"times_as_long_as_lite": times}} for name, times in names.items()]}
-    dice = {name: {"mean_dice": {"WT": 0.8, "TC": 0.6, "ET": 0.5}} for name in ("lite", "narrow")}
+    group = {"mean_dice": {"WT": 0.8, "TC": 0.6, "ET": 0.5}}
+    dice = {name: {"by_group": {"1": group}} for name in ("lite", "narrow")}
     figure = draw_search(cost, {"budget": "Short.", "networks": dice})
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert words == ["narrow", "lite"] * 3  # from the left
