@@ -16,8 +16,10 @@ import click
 from ssa_fast.backends import Precision
 from ssa_fast.cli.candidates import print_candidates
 from ssa_fast.cli.options import PATH
+from ssa_fast.cli.progress import notices_display
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.export import NOTICES
 from ssa_fast.export.engine_folder import Place
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import bundle_path
@@ -175,7 +177,7 @@ def _write_bundle(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> No
     assert wish.out is not None  # checked with the wish
     name, reference = open_reference(bundle)
     proofs = read_proofs(cases, bundle.spec.divisor)
-    with ExitStack() as stack:
+    with notices_display(NOTICES), ExitStack() as stack:
         with closing(reference):
             answers = stack.enter_context(stored_answers(reference, proofs, wish.out))
         if wish.precision == "int8":
@@ -217,7 +219,7 @@ def _build_openvino(bundle: Bundle, wish: _Wish, cases: Sequence[CaseFiles]) -> 
     command += ["--out", str(wish.out)] if wish.out else []
     _, reference = open_reference(bundle)
     proofs = read_proofs(cases, bundle.spec.divisor)
-    with ExitStack() as kept:
+    with notices_display(NOTICES), ExitStack() as kept:
         with closing(reference):
             answers = kept.enter_context(stored_answers(reference, proofs, wish.place.root))
         folder, manifest = to_openvino.build_openvino(

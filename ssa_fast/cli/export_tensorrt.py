@@ -11,7 +11,9 @@ import click
 from ssa_fast.backends import open_backend
 from ssa_fast.backends.tensorrt_library import load_library
 from ssa_fast.cli.candidates import print_candidates
+from ssa_fast.cli.progress import notices_display
 from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
+from ssa_fast.export import NOTICES
 from ssa_fast.export.engine_folder import Place
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.model.bundle import Bundle
@@ -55,7 +57,8 @@ def build(
         quantized=_quantized(bundle, profile, cases, place.root),
         precision=precision,
     )
-    folder, manifest = build_best(job)
+    with notices_display(NOTICES):
+        folder, manifest = build_best(job)
     print_candidates(manifest.candidates)
     if manifest.parity is None:
         click.echo(f"wrote {folder}: a check that the graph builds within the profile's memory; it was not run")
@@ -79,7 +82,7 @@ def _quantized(bundle: Bundle, profile: Profile, cases: list[CaseFiles], root: P
     _, reference = open_reference(bundle)
     limits, proofs = profile.limits_of("int8"), read_proofs(cases, bundle.spec.divisor)
     try:
-        with closing(reference), stored_answers(reference, proofs, root) as answers:
+        with notices_display(NOTICES), closing(reference), stored_answers(reference, proofs, root) as answers:
             return int8_form(bundle, answers, lambda one: open_backend("ort", one), limits=limits).bundle
     except SsaFastError as error:  # the other precisions may serve
         click.echo(f"int8 is not tried: {error}")

@@ -1,4 +1,4 @@
-"""What a training run says on the terminal: one line that is rewritten, or in a log file line after line."""
+"""What long work says on the terminal: one line that is rewritten, or in a log file line after line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ssa_fast.train.progress import Progress
     from ssa_fast.train.records import Epoch
 
-__all__ = ["progress_display"]
+__all__ = ["notices_display", "progress_display"]
 
 _BAR = 10  # characters
 
@@ -24,18 +24,37 @@ _BAR = 10  # characters
 @contextmanager
 def progress_display(stream: TextIO | None = None) -> Iterator[Callable[[Progress], None]]:
     """Shows what it is called with on `stream`, or else standard output: a bar where that is a terminal, else lines."""
+    from ssa_fast.train.progress import NOTICES
+
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
         write = functools.partial(click.echo, file=stream)
-        with _noticed(passing=write, lasting=write):
+        with _noticed(NOTICES, passing=write, lasting=write):
             yield functools.partial(_write_lines, stream)
         return
     bar = _Bar(stream)
     try:
-        with _noticed(passing=bar.cover, lasting=bar.keep):
+        with _noticed(NOTICES, passing=bar.cover, lasting=bar.keep):
             yield bar.show
     finally:
         bar.close()
+
+
+@contextmanager
+def notices_display(notices: logging.Logger, stream: TextIO | None = None) -> Iterator[None]:
+    """Shows what is logged to `notices`, on `stream` or else standard error: on a terminal the newest alone."""
+    stream = sys.stderr if stream is None else stream
+    if not stream.isatty():
+        write = functools.partial(click.echo, file=stream)
+        with _noticed(notices, passing=write, lasting=write):
+            yield
+        return
+    bar = _Bar(stream)
+    try:
+        with _noticed(notices, passing=bar.cover, lasting=bar.keep):
+            yield
+    finally:
+        bar.clear()
 
 
 class _Noted(logging.Handler):
@@ -48,20 +67,20 @@ class _Noted(logging.Handler):
 
 
 @contextmanager
-def _noticed(passing: Callable[[str], None], lasting: Callable[[str], None]) -> Iterator[None]:
-    """What a run says between its reports is shown there, and not in the log too."""
-    from ssa_fast.train.progress import NOTICES
-
-    handler, level = _Noted(passing, lasting), NOTICES.level
-    NOTICES.addHandler(handler)
-    NOTICES.setLevel(logging.INFO)
-    NOTICES.propagate = False
+def _noticed(
+    notices: logging.Logger, *, passing: Callable[[str], None], lasting: Callable[[str], None]
+) -> Iterator[None]:
+    """What work says between its reports is shown there, and not in the log too."""
+    handler, level = _Noted(passing, lasting), notices.level
+    notices.addHandler(handler)
+    notices.setLevel(logging.INFO)
+    notices.propagate = False
     try:
         yield
     finally:
-        NOTICES.propagate = True
-        NOTICES.setLevel(level)
-        NOTICES.removeHandler(handler)
+        notices.propagate = True
+        notices.setLevel(level)
+        notices.removeHandler(handler)
 
 
 def _write_lines(stream: TextIO, progress: Progress) -> None:
@@ -94,6 +113,12 @@ class _Bar:
         """Show the words above the line."""
         self._rewrite("")
         click.echo(f"\r{words}", file=self._stream)
+
+    def clear(self) -> None:
+        """Leave an empty line, in which what comes next is written."""
+        if self._shown:
+            self._rewrite("")
+            click.echo("\r", nl=False, file=self._stream)
 
     def close(self) -> None:
         """Leave the bar as it is; what comes next begins a line."""

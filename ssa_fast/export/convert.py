@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from ssa_fast.files import write_whole
 from ssa_fast.measure import paired_ratio
 from ssa_fast.model.bundle import ARITHMETIC, PARITY, SPEC, Arithmetic, Bundle, sealed
 from ssa_fast.model.parity import Limits, Parity
+from ssa_fast.volume.geometry import FloatArray
 
 __all__ = ["QUANTIZATION", "Form", "Quantization", "form_of", "int8_form", "write_form"]
 
@@ -83,7 +84,7 @@ def int8_form(
     known = set(bundle.spec.trained_on.split())
     names = [answer.proof.name for answer in answers]
     places = ([place for place, name in enumerate(names) if name in known] or list(range(len(names))))[:_CALIBRATED]
-    ranges = ranges_of(graph, (answers[place].proof.windows for place in places))  # one brain in memory at a time
+    ranges = ranges_of(graph, _calibrating(answers, places))
     search = _Search(graph, ranges, model, judge, limits)
     whole = search.form(())
     kept, shares = search.kept(answers)
@@ -112,6 +113,14 @@ def write_form(form: Form, parity: Parity, path: Path) -> Bundle:
     return dataclasses.replace(bundle, path=path, content=content, parity=parity)
 
 
+def _calibrating(answers: Sequence[Answer], places: Sequence[int]) -> Iterator[FloatArray]:
+    """Their windows, one brain in memory at a time."""
+    for count, place in enumerate(places, start=1):
+        proof = answers[place].proof
+        _log.info("calibrating %d/%d %s", count, len(places), proof.name)
+        yield proof.windows
+
+
 class _Search:
     """Which layers stay in float."""
 
@@ -126,18 +135,23 @@ class _Search:
     def parity(self, kept: Sequence[str], answers: Sequence[Answer]) -> Parity:
         with closing(self._judge(self.form(kept))) as candidate:
             parity = compare("float32", answers, candidate, self._limits)
-        _log.info("int8 but for %s: %s", ", ".join(kept) or "nothing", parity)
+        _log.debug("int8 but for %s: %s", ", ".join(kept) or "nothing", parity)
         return parity
 
     def kept(self, answers: Sequence[Answer]) -> tuple[tuple[str, ...], dict[str, float]]:
         """The layers that stay, and the label agreement of each one's staying alone on the case that agrees least."""
+        _log.info("comparing int8, cases: %d", len(answers))
         if self.parity((), answers).has_passed:
             return (), {}
         worst = min(answers, key=lambda answer: self.parity((), [answer]).label_agreement)
         layers = layers_of(self._graph)
-        shares = {layer: self.parity((layer,), [worst]).label_agreement for layer in layers}
+        shares: dict[str, float] = {}
+        for count, layer in enumerate(layers, start=1):
+            _log.info("which layers must stay in float: trying %d/%d %s", count, len(layers), layer)
+            shares[layer] = self.parity((layer,), [worst]).label_agreement
         order = sorted(layers, key=lambda layer: -shares[layer])
         for count in range(1, len(order)):
+            _log.info("comparing int8 with %d layers in float, cases: %d", count, len(answers))
             if self.parity(order[:count], answers).has_passed:
                 return tuple(order[:count]), shares
         raise ParityError(f"{self._bundle.path}: no layer can be in int8 within the limits: take --precision float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from ssa_fast.files import os_errors_of
 
 __all__ = ["stored_answers"]
 
+_log = logging.getLogger(__name__)
+
 
 @contextmanager
 def stored_answers(reference: Backend, proofs: Iterable[Proof], place: Path) -> Iterator[Sequence[Answer]]:
@@ -28,6 +31,7 @@ def stored_answers(reference: Backend, proofs: Iterable[Proof], place: Path) -> 
     with tempfile.TemporaryDirectory(prefix=".answers-", suffix=".partial", dir=above) as folder:
         paths: list[Path] = []
         for proof in proofs:
+            _log.info("what it is held against: %s", proof.name)
             [answer] = answers_of(reference, [proof])
             paths.append(Path(folder, f"{len(paths)}.npz"))
             _store(answer, paths[-1])

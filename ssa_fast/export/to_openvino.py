@@ -116,6 +116,7 @@ def _tried(bundle: Bundle, profile: Profile, answers: Sequence[Answer]) -> tuple
 
 def _build(bundle: Bundle, profile: Profile, precision: str, answers: Sequence[Answer]) -> _Built:
     limits = profile.limits_of(precision)
+    _log.info("building it in %s, cases to compare: %d", precision, len(answers))
     start = time.perf_counter()
     if precision == "int8":
         form = int8_form(bundle, answers, lambda one: open_bundle(one, "auto"), limits=limits)

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from ssa_fast.cli.progress import progress_display
+from ssa_fast.cli.progress import notices_display, progress_display
 from ssa_fast.train.meter import Pace
 from ssa_fast.train.progress import NOTICES, Progress
 from ssa_fast.train.records import Epoch, HeldOutScores
@@ -175,3 +175,25 @@ def test_a_true_terminal_is_known_as_one() -> None:
         display(_progress(40))
         assert os.read(reader, 4096).startswith(b"\r[####------] 40/100")
     os.close(reader)
+
+
+def test_long_work_without_reports_shows_its_newest_notice_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wide(monkeypatch, 80)
+    room, terminal = logging.getLogger("ssa_fast.of_tests"), Terminal()
+    with notices_display(room, terminal):
+        room.getChild("part").info("comparing 15 cases")
+        room.info("trying %d/%d", 1, 19)
+        assert terminal.lines == ["trying 1/19"]
+        room.warning("this stays")
+        room.info("trying 2/19")
+    terminal.write("wrote it")
+    assert terminal.lines == ["this stays", "wrote it"]
+
+
+def test_notices_are_lines_of_a_log_and_only_while_they_are_shown(caplog: pytest.LogCaptureFixture) -> None:
+    room, log = logging.getLogger("ssa_fast.of_tests"), io.StringIO()
+    with caplog.at_level(logging.INFO), notices_display(room, log):
+        room.info("comparing 15 cases")
+    assert (log.getvalue(), caplog.messages) == ("comparing 15 cases\n", [])
+    room.warning("in the log again")
+    assert (log.getvalue(), caplog.messages) == ("comparing 15 cases\n", ["in the log again"])
