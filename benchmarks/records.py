@@ -16,10 +16,23 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.measure import Ratio, installed_versions
 from ssa_fast.model.spec import PRESETS, ModelSpec
 
-__all__ = ["NEWEST", "commit", "find", "machine_facts", "machine_name", "preset_of", "read_record", "rounded"]
+__all__ = [
+    "NEWEST",
+    "SHOWN_GROUP",
+    "commit",
+    "find",
+    "machine_facts",
+    "machine_name",
+    "preset_of",
+    "read_record",
+    "rounded",
+]
 
 NEWEST = Path(__file__).with_name("results") / __version__
 """The records of this version."""
+
+SHOWN_GROUP = "1"
+"""Of the search: the scanners that networks are shown with, as a fold of data/splits/brats_ssa_15_groups.toml."""
 
 _PACKAGES = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "nnunetv2", "monai")
 _TOLD_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "bf16", "i8mm")

@@ -13,8 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.records import NEWEST, read_record
-from benchmarks.search_record import SHOWN_GROUP
+from benchmarks.records import NEWEST, SHOWN_GROUP, read_record
 from ssa_fast.evaluate.chart import INK, QUIET, new_figure, plain, save_figure
 from ssa_fast.labels import REGIONS
 
@@ -30,7 +29,8 @@ def draw_search(cost: Record, dice: Record) -> Figure:
     """A panel a region. Networks that were not trained stand at the bottom, where their cost is."""
     times = {row["name"]: float(row["int8"]["times_as_long_as_lite"]) for row in cost["rows"]}
     error, times["lite"] = times["lite"] - 1, 1.0
-    networks = {name: of["by_group"][SHOWN_GROUP] for name, of in dice["networks"].items()}
+    by_group = {name: of["by_group"] for name, of in dice["networks"].items()}
+    networks = {name: groups[SHOWN_GROUP] for name, groups in by_group.items() if SHOWN_GROUP in groups}
     note = (
         f"{dice['budget']}\nSquares: no other is faster and better. Crosses at the bottom: measured for their cost, "
         f"not trained. lite against itself: {error:+.0%}."

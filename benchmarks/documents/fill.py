@@ -38,6 +38,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "rewrites": speed.rewrites,
         "search": accuracy.search,
         "search groups": accuracy.search_groups,
+        "search long": accuracy.search_long,
         "seconds": speed.seconds,
         "sources": origin.sources,
         "statistics": accuracy.statistics,

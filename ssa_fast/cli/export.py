@@ -19,8 +19,8 @@ from ssa_fast.cli.options import PATH
 from ssa_fast.cli.progress import notices_display
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable, ConfigError
-from ssa_fast.export import NOTICES
 from ssa_fast.export.engine_folder import Place
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import CaseFiles, find_cases
@@ -260,7 +260,8 @@ def _export_checkpoint(
     scores, words, weights = facts
     loaded = load_checkpoint(checkpoint)
     spec = override(loaded.spec, scores=dict(_score(text) for text in scores), **words)
-    parity = export_bundle(loaded, spec, cases, out, is_float16=weights == "float16")
+    with notices_display(NOTICES):
+        parity = export_bundle(loaded, spec, cases, out, is_float16=weights == "float16")
     click.echo(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB, weights in {weights}")
     click.echo(f"proven on {parity}")
 

@@ -13,8 +13,8 @@ from ssa_fast.backends.tensorrt_library import load_library
 from ssa_fast.cli.candidates import print_candidates
 from ssa_fast.cli.progress import notices_display
 from ssa_fast.errors import BackendUnavailable, ConfigError, SsaFastError
-from ssa_fast.export import NOTICES
 from ssa_fast.export.engine_folder import Place
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.export.profile import Profile, read_profile
 from ssa_fast.model.bundle import Bundle
 from ssa_fast.volume.case import CaseFiles

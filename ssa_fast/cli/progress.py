@@ -27,34 +27,26 @@ def progress_display(stream: TextIO | None = None) -> Iterator[Callable[[Progres
     from ssa_fast.train.progress import NOTICES
 
     stream = sys.stdout if stream is None else stream
-    if not stream.isatty():
-        write = functools.partial(click.echo, file=stream)
-        with _noticed(NOTICES, passing=write, lasting=write):
-            yield functools.partial(_write_lines, stream)
-        return
-    bar = _Bar(stream)
+    bar = _Bar(stream) if stream.isatty() else None
     try:
-        with _noticed(NOTICES, passing=bar.cover, lasting=bar.keep):
-            yield bar.show
+        with _noticed(NOTICES, stream, bar):
+            yield functools.partial(_write_lines, stream) if bar is None else bar.show
     finally:
-        bar.close()
+        if bar is not None:
+            bar.close()
 
 
 @contextmanager
 def notices_display(notices: logging.Logger, stream: TextIO | None = None) -> Iterator[None]:
     """Shows what is logged to `notices`, on `stream` or else standard error: on a terminal the newest alone."""
     stream = sys.stderr if stream is None else stream
-    if not stream.isatty():
-        write = functools.partial(click.echo, file=stream)
-        with _noticed(notices, passing=write, lasting=write):
-            yield
-        return
-    bar = _Bar(stream)
+    bar = _Bar(stream) if stream.isatty() else None
     try:
-        with _noticed(notices, passing=bar.cover, lasting=bar.keep):
+        with _noticed(notices, stream, bar):
             yield
     finally:
-        bar.clear()
+        if bar is not None:
+            bar.clear()
 
 
 class _Noted(logging.Handler):
@@ -67,17 +59,28 @@ class _Noted(logging.Handler):
 
 
 @contextmanager
-def _noticed(
-    notices: logging.Logger, *, passing: Callable[[str], None], lasting: Callable[[str], None]
-) -> Iterator[None]:
-    """What work says between its reports is shown there, and not in the log too."""
-    handler, level = _Noted(passing, lasting), notices.level
+def _noticed(notices: logging.Logger, stream: TextIO, bar: _Bar | None) -> Iterator[None]:
+    """What work says between its reports is shown in the bar's place or as a line, and not in the log too."""
+    write = functools.partial(click.echo, file=stream)
+    handler = _Noted(write, write) if bar is None else _Noted(bar.cover, bar.keep)
+    level = notices.level
+
+    def make_room(_: logging.LogRecord) -> bool:
+        if bar is not None:
+            bar.clear()
+        return True
+
+    logs = tuple(logging.getLogger().handlers)
     notices.addHandler(handler)
     notices.setLevel(logging.INFO)
     notices.propagate = False
+    for log in logs:
+        log.addFilter(make_room)  # or what the program's log says would share the bar's line
     try:
         yield
     finally:
+        for log in logs:
+            log.removeFilter(make_room)
         notices.propagate = True
         notices.setLevel(level)
         notices.removeHandler(handler)

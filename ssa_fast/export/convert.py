@@ -18,6 +18,7 @@ from ssa_fast.backends.base import Backend
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import BundleError, ParityError
 from ssa_fast.export.float16 import to_float16
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.export.parity import LIMITS, Answer, compare
 from ssa_fast.export.quantize import Ranges, layers_of, quantize, ranges_of
 from ssa_fast.export.rewrite import REWRITES
@@ -84,13 +85,14 @@ def int8_form(
     known = set(bundle.spec.trained_on.split())
     names = [answer.proof.name for answer in answers]
     places = ([place for place, name in enumerate(names) if name in known] or list(range(len(names))))[:_CALIBRATED]
-    ranges = ranges_of(graph, _calibrating(answers, places))
+    ranges = ranges_of(graph, _calibrating(answers, names, places))
     search = _Search(graph, ranges, model, judge, limits)
     whole = search.form(())
     kept, shares = search.kept(answers)
     found = search.form(kept)
     ratio = 1.0
     if kept:
+        NOTICES.info("timing it beside all layers in int8")
         with closing(judge(found)) as ours, closing(judge(whole)) as fastest:
             windows = answers[0].proof.windows
             ratio = paired_ratio(lambda: ours.logits(windows), lambda: fastest.logits(windows), rounds=3)
@@ -113,12 +115,10 @@ def write_form(form: Form, parity: Parity, path: Path) -> Bundle:
     return dataclasses.replace(bundle, path=path, content=content, parity=parity)
 
 
-def _calibrating(answers: Sequence[Answer], places: Sequence[int]) -> Iterator[FloatArray]:
-    """Their windows, one brain in memory at a time."""
+def _calibrating(answers: Sequence[Answer], names: Sequence[str], places: Sequence[int]) -> Iterator[FloatArray]:
     for count, place in enumerate(places, start=1):
-        proof = answers[place].proof
-        _log.info("calibrating %d/%d %s", count, len(places), proof.name)
-        yield proof.windows
+        NOTICES.info("calibrating on %d/%d %s", count, len(places), names[place])
+        yield answers[place].proof.windows
 
 
 class _Search:
@@ -135,23 +135,22 @@ class _Search:
     def parity(self, kept: Sequence[str], answers: Sequence[Answer]) -> Parity:
         with closing(self._judge(self.form(kept))) as candidate:
             parity = compare("float32", answers, candidate, self._limits)
-        _log.debug("int8 but for %s: %s", ", ".join(kept) or "nothing", parity)
+        _log.info("int8 but for %s: %s", ", ".join(kept) or "nothing", parity)
         return parity
 
     def kept(self, answers: Sequence[Answer]) -> tuple[tuple[str, ...], dict[str, float]]:
         """The layers that stay, and the label agreement of each one's staying alone on the case that agrees least."""
-        _log.info("comparing int8, cases: %d", len(answers))
         if self.parity((), answers).has_passed:
             return (), {}
         worst = min(answers, key=lambda answer: self.parity((), [answer]).label_agreement)
         layers = layers_of(self._graph)
         shares: dict[str, float] = {}
         for count, layer in enumerate(layers, start=1):
-            _log.info("which layers must stay in float: trying %d/%d %s", count, len(layers), layer)
+            NOTICES.info("which layers must stay in float: trying %d/%d %s", count, len(layers), layer)
             shares[layer] = self.parity((layer,), [worst]).label_agreement
         order = sorted(layers, key=lambda layer: -shares[layer])
         for count in range(1, len(order)):
-            _log.info("comparing int8 with %d layers in float, cases: %d", count, len(answers))
+            NOTICES.info("int8 with layers in float: %d", count)
             if self.parity(order[:count], answers).has_passed:
                 return tuple(order[:count]), shares
         raise ParityError(f"{self._bundle.path}: no layer can be in int8 within the limits: take --precision float32")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ssa_fast.backends import available_backends, open_backend
 from ssa_fast.backends.base import Backend, Device
 from ssa_fast.errors import BundleError, ShapeError
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.labels import REGIONS
 from ssa_fast.metrics.overlap import overlaps
 from ssa_fast.model.bundle import Bundle
@@ -130,7 +131,12 @@ def compare(reference: str, answers: Sequence[Answer], candidate: Backend, limit
 
     Raises ShapeError for no answer, NumericsError for NaN in the candidate's logits.
     """
-    return merged([_compared(reference, answer, candidate, limits) for answer in answers])
+    each = []
+    for count, answer in enumerate(answers, start=1):
+        if len(answers) > 1:
+            NOTICES.info("comparing %d/%d %s", count, len(answers), answer.proof.name)
+        each.append(_compared(reference, answer, candidate, limits))
+    return merged(each)
 
 
 def parities(
@@ -142,6 +148,7 @@ def parities(
     """
     name, held = reference
     for proof in proofs:
+        NOTICES.info("comparing %s", proof.name)
         [answer] = answers_of(held, [proof])
         parity = _compared(name, answer, candidate, limits)
         del proof, answer

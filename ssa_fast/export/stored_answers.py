@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from ssa_fast.backends import Backend
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.export.parity import Answer, Proof, answers_of
 from ssa_fast.files import os_errors_of
 
 __all__ = ["stored_answers"]
-
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,7 +29,7 @@ def stored_answers(reference: Backend, proofs: Iterable[Proof], place: Path) -> 
     with tempfile.TemporaryDirectory(prefix=".answers-", suffix=".partial", dir=above) as folder:
         paths: list[Path] = []
         for proof in proofs:
-            _log.info("what it is held against: %s", proof.name)
+            NOTICES.info("reference: %s", proof.name)
             [answer] = answers_of(reference, [proof])
             paths.append(Path(folder, f"{len(paths)}.npz"))
             _store(answer, paths[-1])

@@ -23,6 +23,7 @@ from ssa_fast.backends.tensorrt_library import Logged, version_of
 from ssa_fast.errors import BackendUnavailable, ConfigError, EngineError, SsaFastError
 from ssa_fast.export.engine_folder import Place, keep_engine
 from ssa_fast.export.float16 import to_float16
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.export.parity import Answer, Proof, compare, fitted, merged, open_reference, read_proofs
 from ssa_fast.export.profile import Boxes, Profile
 from ssa_fast.export.stored_answers import stored_answers
@@ -128,6 +129,7 @@ def build_best(job: Job) -> tuple[Path, Manifest]:
 
 def _attempt(run: Callable[[Recipe, Boxes], _Tried], recipe: Recipe, boxes: Boxes) -> _Tried:
     """What came of a recipe; what is wrong with it alone does not end the others."""
+    NOTICES.info("building and trying %s", _name(recipe, boxes))
     try:
         return run(recipe, boxes)
     except BackendUnavailable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from ssa_fast.backends.openvino import OpenvinoBackend, exported, machine, open_
 from ssa_fast.errors import EngineError, SsaFastError
 from ssa_fast.export.convert import Form, form_of, int8_form
 from ssa_fast.export.engine_folder import Place, keep_engine
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.export.parity import Answer, compare
 from ssa_fast.export.profile import Profile
 from ssa_fast.files import sha256
@@ -26,7 +26,6 @@ __all__ = ["build_openvino", "usual_profile"]
 
 ENGINE, ENGINE_OF_LABELS = "network.blob", "labels.blob"
 _ROUNDS = 3  # that candidates are timed for, A B A B
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +115,7 @@ def _tried(bundle: Bundle, profile: Profile, answers: Sequence[Answer]) -> tuple
 
 def _build(bundle: Bundle, profile: Profile, precision: str, answers: Sequence[Answer]) -> _Built:
     limits = profile.limits_of(precision)
-    _log.info("building it in %s, cases to compare: %d", precision, len(answers))
+    NOTICES.info("building it in %s", precision)
     start = time.perf_counter()
     if precision == "int8":
         form = int8_form(bundle, answers, lambda one: open_bundle(one, "auto"), limits=limits)
@@ -131,6 +130,7 @@ def _build(bundle: Bundle, profile: Profile, precision: str, answers: Sequence[A
 
 def _times(built: dict[str, _Built], answer: Answer) -> dict[str, float]:
     """Median seconds of one brain each, taken in turn, so that a busy moment is everybody's; compiled by now."""
+    NOTICES.info("timing what was built")
     seconds: dict[str, list[float]] = {precision: [] for precision in built}
     for _ in range(_ROUNDS):
         for precision, one in built.items():

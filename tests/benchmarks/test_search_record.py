@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.documents.accuracy import search_groups
-from benchmarks.search_record import main, mean_over_groups, scores_of_run
+from benchmarks.search_record import main, mean_over_cases, scores_of_run
 from ssa_fast.config import load_toml
 from ssa_fast.errors import ConfigError
 from ssa_fast.train.records import write_stats
@@ -21,27 +22,24 @@ _GROUPS = load_toml(Splits, Path("data/splits/brats_ssa_15_groups.toml")).folds
 def test_a_run_is_read_at_its_end(tmp_path: Path) -> None:
     name, scores = scores_of_run(_run(tmp_path, 1, whole_tumor=0.75))
     assert name == "tried"
-    assert (scores["updates"], scores["minutes_of_one_core"]) == (200, 3)
+    assert (scores["updates"], scores["minutes"]) == (200, 3)
     assert scores["cases"][_GROUPS[1][0]] == {"WT": 0.75, "TC": 0.25, "ET": 0.5}
     assert scores["mean_dice"] == {"WT": 0.75, "TC": 0.25, "ET": 0.5}
 
 
 def test_a_mean_over_groups_counts_each_case_once() -> None:
-    case = {"WT": 1.0, "TC": 1.0, "ET": 1.0}
-    groups = {
-        "0": {"cases": {"a": case}},
-        "1": {"cases": {"b": dict.fromkeys(case, 0.0), "c": dict.fromkeys(case, 0.5)}},
-    }
-    assert mean_over_groups(groups) == {"WT": 0.5, "TC": 0.5, "ET": 0.5}
+    one, half, none = ({"WT": dice, "TC": dice, "ET": dice} for dice in (1.0, 0.5, 0.0))
+    groups = {"0": {"cases": {"a": one}}, "1": {"cases": {"b": none, "c": half}}}
+    assert mean_over_cases(groups) == half
 
 
 def test_groups_are_added_to_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = tmp_path / "search-dice.json"
     record.write_text(json.dumps({"what": "kept", "networks": {}}))
     runs = [_run(tmp_path, group, whole_tumor=0.4 if group == 2 else 0.8) for group in range(3)]
-    for some in (runs[:1], runs[1:]):
-        monkeypatch.setattr("sys.argv", ["search_record", str(record), *map(str, some)])
-        main()
+    _main(monkeypatch, record, runs[1:])
+    assert "mean_over_cases" not in json.loads(record.read_text())["networks"]["tried"]
+    _main(monkeypatch, record, runs[:1])
     written: dict[str, Any] = json.loads(record.read_text())
     assert written["what"] == "kept"
     assert list(written["networks"]["tried"]["by_group"]) == ["0", "1", "2"]
@@ -51,10 +49,18 @@ def test_groups_are_added_to_a_record(tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
-def test_a_training_without_held_out_cases_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held_out", [None, {"dice": {"WT": 0.5, "TC": 0.5, "ET": 0.5}, "cases": {}}])
+def test_a_training_without_whole_held_out_cases_is_refused(tmp_path: Path, held_out: dict[str, Any] | None) -> None:
     run = _run(tmp_path, 0, whole_tumor=0.5)
-    write_stats(run, [{"step": 1, "seconds": 1.0, "held_out": None}])
-    with pytest.raises(ConfigError, match="no case was held out"):
+    write_stats(run, [_epoch(1, held_out)])
+    with pytest.raises(ConfigError, match="no case was held out and scored whole"):
+        scores_of_run(run)
+
+
+def test_a_run_that_has_ended_no_epoch_is_refused(tmp_path: Path) -> None:
+    run = _run(tmp_path, 0, whole_tumor=0.5)
+    write_stats(run, [])
+    with pytest.raises(ConfigError, match="name the folder of a run that has ended an epoch"):
         scores_of_run(run)
 
 
@@ -62,20 +68,27 @@ def test_other_cases_than_a_groups_are_refused(tmp_path: Path, monkeypatch: pyte
     run = _run(tmp_path, 0, whole_tumor=0.5, cases=_GROUPS[0][:2])
     record = tmp_path / "record.json"
     record.write_text("{}")
-    monkeypatch.setattr("sys.argv", ["search_record", str(record), str(run)])
-    with pytest.raises(ConfigError, match="these are no group of"):
-        main()
+    with pytest.raises(ConfigError, match=r"run-0: .* are no group of"):
+        _main(monkeypatch, record, [run])
     assert record.read_text() == "{}"
 
 
-def _run(folder: Path, group: int, *, whole_tumor: float, cases: tuple[str, ...] | None = None) -> Path:
+def _main(monkeypatch: pytest.MonkeyPatch, record: Path, runs: Sequence[Path]) -> None:
+    monkeypatch.setattr("sys.argv", ["search_record", str(record), *map(str, runs)])
+    main()
+
+
+def _run(folder: Path, group: int, *, whole_tumor: float, cases: tuple[str, ...] = ()) -> Path:
     run = folder / f"run-{group}"
     run.mkdir()
     (run / "model_info.json").write_text(json.dumps({"network": "tried"}))
-    scores = {"WT": whole_tumor, "TC": 0.25, "ET": 0.5, "ED": 0.1}
-    held_out = {"cases": dict.fromkeys(cases or _GROUPS[group], scores)}
-    write_stats(
-        run,
-        [{"step": 100, "seconds": 80.0, "held_out": held_out}, {"step": 200, "seconds": 90.0, "held_out": held_out}],
-    )
+    late = {"WT": whole_tumor, "TC": 0.25, "ET": 0.5, "ED": 0.1}
+    early = dict.fromkeys(late, 0.01)
+    scored = ({"dice": of, "cases": dict.fromkeys(cases or _GROUPS[group], of)} for of in (early, late))
+    write_stats(run, [_epoch(count, held_out) for count, held_out in enumerate(scored, start=1)])
     return run
+
+
+def _epoch(count: int, held_out: Mapping[str, Any] | None) -> dict[str, Any]:
+    facts = {"loss": 0.5, "learning_rate": 0.0, "seconds": 85.0, "peak_memory_bytes": 1, "held_out": held_out}
+    return {"epoch": count, "step": 100 * count, **facts}

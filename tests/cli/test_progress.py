@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -10,6 +11,7 @@ import shutil
 import pytest
 
 from ssa_fast.cli.progress import notices_display, progress_display
+from ssa_fast.errors import ShapeError
 from ssa_fast.train.meter import Pace
 from ssa_fast.train.progress import NOTICES, Progress
 from ssa_fast.train.records import Epoch, HeldOutScores
@@ -179,21 +181,41 @@ def test_a_true_terminal_is_known_as_one() -> None:
 
 def test_long_work_without_reports_shows_its_newest_notice_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     _wide(monkeypatch, 80)
-    room, terminal = logging.getLogger("ssa_fast.of_tests"), Terminal()
-    with notices_display(room, terminal):
-        room.getChild("part").info("comparing 15 cases")
-        room.info("trying %d/%d", 1, 19)
+    notices, terminal = logging.getLogger("ssa_fast.of_tests"), Terminal()
+    with notices_display(notices, terminal):
+        notices.info("comparing 15 cases")
+        notices.info("trying %d/%d", 1, 19)
         assert terminal.lines == ["trying 1/19"]
-        room.warning("this stays")
-        room.info("trying 2/19")
+        notices.warning("this stays")
+        notices.info("trying 2/19")
     terminal.write("wrote it")
     assert terminal.lines == ["this stays", "wrote it"]
 
 
+def test_the_line_is_cleared_for_an_error_and_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    _wide(monkeypatch, 80)
+    notices, terminal = logging.getLogger("ssa_fast.of_tests"), Terminal()
+    log = logging.StreamHandler(terminal)
+    logging.getLogger().addHandler(log)
+    try:
+        with contextlib.suppress(ShapeError), notices_display(notices, terminal):
+            notices.info("comparing 15 cases")
+            logging.getLogger("ssa_fast.another").warning("a bad file")
+            notices.info("trying 2/19")
+            raise ShapeError
+    finally:
+        logging.getLogger().removeHandler(log)
+    assert log.filters == []
+    terminal.write("Error: it went wrong")
+    assert terminal.lines == ["a bad file", "Error: it went wrong"]
+
+
 def test_notices_are_lines_of_a_log_and_only_while_they_are_shown(caplog: pytest.LogCaptureFixture) -> None:
-    room, log = logging.getLogger("ssa_fast.of_tests"), io.StringIO()
-    with caplog.at_level(logging.INFO), notices_display(room, log):
-        room.info("comparing 15 cases")
+    notices, log = logging.getLogger("ssa_fast.of_tests"), io.StringIO()
+    level = notices.level
+    with caplog.at_level(logging.INFO), notices_display(notices, log):
+        notices.info("comparing 15 cases")
     assert (log.getvalue(), caplog.messages) == ("comparing 15 cases\n", [])
-    room.warning("in the log again")
+    notices.warning("in the log again")
     assert (log.getvalue(), caplog.messages) == ("comparing 15 cases\n", ["in the log again"])
+    assert notices.level == level

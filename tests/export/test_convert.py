@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 from ssa_fast.backends import Backend, open_backend
 from ssa_fast.errors import ArithmeticUnavailable, BundleError, ParityError
 from ssa_fast.export.convert import QUANTIZATION, Form, form_of, int8_form, write_form
+from ssa_fast.export.notices import NOTICES
 from ssa_fast.export.parity import LIMITS, Answer, answers_of, compare, open_reference, read_proofs
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.model.parity import Limits
@@ -83,11 +85,23 @@ def test_all_layers_are_in_int8_where_the_limits_allow(bundle: Bundle, answers: 
     assert json.loads(notes[QUANTIZATION])["kept"] == []
 
 
-def test_layers_stay_in_float_until_the_limits_hold(bundle: Bundle, answers: list[Answer]) -> None:
+def test_layers_stay_in_float_until_the_limits_hold(
+    bundle: Bundle, answers: list[Answer], caplog: pytest.LogCaptureFixture
+) -> None:
     all_in_int8 = int8_form(bundle, answers, _by_ort, limits=LOOSE)
     seen = compare("float32", answers, _by_ort(all_in_int8.bundle), LOOSE).label_agreement
     wanted = Limits(label_agreement=seen + (1 - seen) / 4, dice_change=1.0)
-    form = int8_form(bundle, answers, _by_ort, limits=wanted)
+    with caplog.at_level(logging.INFO, NOTICES.name):
+        form = int8_form(bundle, answers, _by_ort, limits=wanted)
+    said = [record.getMessage() for record in caplog.records if record.name == NOTICES.name]
+    assert said[:4] == [
+        "calibrating on 1/2 A-001",
+        "calibrating on 2/2 B-001",
+        "comparing 1/2 A-001",
+        "comparing 2/2 B-001",
+    ]
+    assert any(words.startswith("which layers must stay in float: trying 16/16 ") for words in said)
+    assert said[-1] == "timing it beside all layers in int8"
     assert form.quantization is not None
     assert 0 < len(form.quantization.kept) < 16
     assert compare("float32", answers, _by_ort(form.bundle), wanted).has_passed
