@@ -72,12 +72,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--name", help="of the runs in the record, if not the network's: what is unlike in them")
     asked = parser.parse_args()
     record = read_record(asked.record)
     folds = load_toml(Splits, _SPLITS).folds
     networks: dict[str, dict[str, Any]] = record.setdefault("networks", {})
     for run in asked.runs:
-        name, scores = scores_of_run(run)
+        network, scores = scores_of_run(run)
+        name = asked.name or network
         by_group = networks.get(name, {}).get("by_group", {}) | {_group_of(run, scores["cases"], folds): scores}
         networks[name] = {"by_group": dict(sorted(by_group.items()))}
         if len(by_group) == len(folds):

@@ -49,6 +49,19 @@ def test_groups_are_added_to_a_record(tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
+def test_runs_of_one_network_are_told_apart_by_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "search-variants.json"
+    record.write_text("{}")
+    for name, whole_tumor in (("tried, seed 43", 0.5), ("tried, N4", 0.7)):
+        run = _run(tmp_path / name, 1, whole_tumor=whole_tumor)
+        _main(monkeypatch, record, [run], "--name", name)
+    networks = json.loads(record.read_text())["networks"]
+    assert {name: of["by_group"]["1"]["mean_dice"]["WT"] for name, of in networks.items()} == {
+        "tried, seed 43": 0.5,
+        "tried, N4": 0.7,
+    }
+
+
 @pytest.mark.parametrize("held_out", [None, {"dice": {"WT": 0.5, "TC": 0.5, "ET": 0.5}, "cases": {}}])
 def test_a_training_without_whole_held_out_cases_is_refused(tmp_path: Path, held_out: dict[str, Any] | None) -> None:
     run = _run(tmp_path, 0, whole_tumor=0.5)
@@ -73,14 +86,14 @@ def test_other_cases_than_a_groups_are_refused(tmp_path: Path, monkeypatch: pyte
     assert record.read_text() == "{}"
 
 
-def _main(monkeypatch: pytest.MonkeyPatch, record: Path, runs: Sequence[Path]) -> None:
-    monkeypatch.setattr("sys.argv", ["search_record", str(record), *map(str, runs)])
+def _main(monkeypatch: pytest.MonkeyPatch, record: Path, runs: Sequence[Path], *words: str) -> None:
+    monkeypatch.setattr("sys.argv", ["search_record", str(record), *map(str, runs), *words])
     main()
 
 
 def _run(folder: Path, group: int, *, whole_tumor: float, cases: tuple[str, ...] = ()) -> Path:
     run = folder / f"run-{group}"
-    run.mkdir()
+    run.mkdir(parents=True)
     (run / "model_info.json").write_text(json.dumps({"network": "tried"}))
     late = {"WT": whole_tumor, "TC": 0.25, "ET": 0.5, "ED": 0.1}
     early = dict.fromkeys(late, 0.01)
