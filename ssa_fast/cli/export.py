@@ -101,7 +101,7 @@ class _Wish:
 @click.option(
     "--postprocess",
     type=click.Choice([*POSTPROCESSING]),
-    help="Of a checkpoint: how infer mends its labels, as did best on held-out cases; else not at all.",
+    help="Of a bundle to be written: how infer mends its labels; else as SOURCE has it, a checkpoint not at all.",
 )
 @click.option(
     "--score", "scores", multiple=True, metavar="NAME=VALUE", help="A measured score to record; repeat for more."
@@ -135,10 +135,10 @@ def command(
         raise ConfigError(
             f"an engine is built from a bundle: ssa-fast export {wish.source} --out mine.onnx comes first"
         )
-    if not is_checkpoint and (scores or any(words.values())):
-        raise ConfigError(
-            "--name, --licence, --attribution, --postprocess and --score are for checkpoints: a bundle keeps its own"
-        )
+    if not is_checkpoint and (scores or words["name"] or words["licence"] or words["attribution"]):
+        raise ConfigError("--name, --licence, --attribution and --score are for checkpoints: a bundle keeps its own")
+    if wish.backend != "ort" and words["postprocessing"]:
+        raise ConfigError("an engine mends as its bundle does: write a bundle with --postprocess, and build from that")
     if wish.backend == "ort" and wish.profile:
         raise ConfigError("--profile is for engines: take --backend openvino, trt or trt-rtx, or leave it away")
     if is_checkpoint and wish.backend == "ort" and wish.precision in (None, "float32") and not wish.rewrites:
@@ -154,6 +154,8 @@ def command(
         else:
             path = bundle_path(wish.source)
         bundle = read_bundle(path, is_unsealed_allowed=wish.backend == "ort")  # what is written from it has one
+    if words["postprocessing"] is not None:
+        bundle = replace(bundle, spec=override(bundle.spec, postprocessing=words["postprocessing"]))
     if not bundle.has_checksum:
         click.echo(f"{path} has no checksum: whether it is as it was written cannot be told")
     with _cases(case_paths) as cases:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
@@ -31,7 +33,7 @@ def _run(*arguments: object) -> Result:
         (("lite", "--backend", "openvino", "--profile", "gtx1650"), "is for trt, ort, not for openvino"),
         (("last.safetensors", "--backend", "trt"), "ssa-fast export last.safetensors --out mine.onnx comes first"),
         (("lite", "--out", "x.onnx", "--name", "mine"), "are for checkpoints: a bundle keeps its own"),
-        (("lite", "--out", "x.onnx", "--postprocess", "clean"), "are for checkpoints: a bundle keeps its own"),
+        (("lite", "--backend", "openvino", "--postprocess", "clean"), "write a bundle with --postprocess"),
         (("lite", "--out", "x.onnx", "--score", "a=1"), "are for checkpoints: a bundle keeps its own"),
         (("lite", "--out", "x.onnx", "--profile", "h200"), "--profile is for engines"),
         (("lite", "--out", "x.onnx", "--force"), "--force is for engines"),
@@ -49,6 +51,18 @@ def test_a_checkpoints_postprocessing_travels_in_its_bundle(tmp_path: Path) -> N
     done = _run(tmp_path / "last.safetensors", "--postprocess", "clean", "--case", case, "--out", out)
     assert done.exception is None, done.exception
     assert read_bundle(out).spec.postprocessing == "clean"
+
+
+def test_a_bundle_can_be_given_another_postprocessing(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    out, case = tmp_path / "mended.onnx", write_case(tmp_path, "A")
+    done = _run(tiny_bundle_path, "--postprocess", "lesions", "--case", case, "--out", out)
+    assert done.exception is None, done.exception
+    before, after = read_bundle(tiny_bundle_path), read_bundle(out)
+    assert (before.spec.postprocessing, after.spec.postprocessing) == ("none", "lesions")
+    assert dataclasses.replace(after.spec, postprocessing="none") == before.spec
+    weights = after.weights()
+    assert weights.keys() == before.weights().keys()
+    assert all(np.array_equal(array, weights[name]) for name, array in before.weights().items())
 
 
 def test_a_bundle_becomes_a_rewritten_one_with_the_same_spec(tiny_bundle_path: Path, tmp_path: Path) -> None:
