@@ -19,73 +19,83 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
-from ssa_fast.config import load_toml
-from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.errors import BackendUnavailable
 from ssa_fast.labels import MODALITIES
-from ssa_fast.train.splits import Splits
+from ssa_fast.train.splits import split_cases
 from ssa_fast.volume.case import CaseFiles, find_cases
-from ssa_fast.volume.nifti import Volume, read_volume
+from ssa_fast.volume.geometry import FloatArray
+from ssa_fast.volume.nifti import Volume, read_volume, without_suffix
 
-__all__ = ["clipped", "main", "standard_scale", "to_scale", "without_bias"]
+__all__ = ["clipped", "main", "standard_scale", "to_scale", "without_bias", "write_changed"]
 
-Values: TypeAlias = npt.NDArray[np.float32]
 Scale: TypeAlias = npt.NDArray[np.float64]
 
 _KEPT = (0.5, 99.5)  # percentiles that nnU-Net clips CT to, and many clip MRI to
-_LANDMARKS = (1, *range(10, 100, 10), 99)  # percentiles
+_LANDMARKS = (1, *range(10, 100, 10), 99)  # percentiles: the ends and the deciles between
 _SHRINK = 4  # times along each axis, for N4: a bias field is smooth
-_N4_ITERATIONS = (50, 50, 30, 20)
+_N4_ITERATIONS = (
+    50,
+    50,
+    30,
+    20,
+)  # at most, from the coarsest level of the field to the finest
 _SPLITS = Path(__file__).parents[1] / "data" / "splits" / "brats_ssa_15_groups.toml"
 
 
-def clipped(inside: Values) -> Values:
-    """Values of a brain, those beyond the percentiles 0.5 and 99.5 set to these."""
+def clipped(inside: FloatArray) -> FloatArray:
+    """FloatArray of a brain, those beyond the percentiles 0.5 and 99.5 set to these."""
     low, high = np.percentile(inside, _KEPT)
     return np.clip(inside, low, high).astype(np.float32)
 
 
-def standard_scale(brains: Iterable[Values]) -> Scale:
+def standard_scale(brains: Iterable[FloatArray]) -> Scale:
     """The mean landmarks (percentiles 1, 10, ..., 90, 99) of brains, each stretched so that its ends are 1 and 100.
 
-    Source: Nyúl and Udupa, "On standardizing the MR image intensity scale", Magnetic Resonance in Medicine 1999.
+    Source: Nyúl, Udupa and Zhang, "New variants of a method of MRI scale standardization", IEEE TMI 2000.
     """
     found = [np.percentile(inside, _LANDMARKS) for inside in brains]
     stretched = np.stack([1 + 99 * (marks - marks[0]) / (marks[-1] - marks[0]) for marks in found])
     return np.asarray(stretched.mean(axis=0), dtype=np.float64)
 
 
-def to_scale(inside: Values, scale: Scale) -> Values:
-    """Values of a brain, their landmarks moved to those of `scale`: straight between two, and on beyond the last."""
+def to_scale(inside: FloatArray, scale: Scale) -> FloatArray:
+    """Values of a brain, their landmarks moved to those of `scale`: straight between two, and on beyond the last.
+
+    Landmarks of one value have no slope: beyond such an end values stay at its landmark.
+    """
     marks = np.percentile(inside, _LANDMARKS)
     moved = np.interp(inside, marks, scale)
     for end, next_to_it, is_beyond in ((0, 1, inside < marks[0]), (-1, -2, inside > marks[-1])):
-        slope = (scale[end] - scale[next_to_it]) / (marks[end] - marks[next_to_it])
-        moved[is_beyond] = scale[end] + slope * (inside[is_beyond] - marks[end])
+        if marks[end] != marks[next_to_it]:
+            slope = (scale[end] - scale[next_to_it]) / (marks[end] - marks[next_to_it])
+            moved[is_beyond] = scale[end] + slope * (inside[is_beyond] - marks[end])
     return moved.astype(np.float32)
 
 
-def without_bias(image: Values) -> Values:
-    """An image (X, Y, Z), divided by the bias field that N4 finds in its non-zero voxels.
+def without_bias(array: FloatArray) -> FloatArray:
+    """A modality (X, Y, Z), divided by the bias field that N4 finds in its non-zero voxels.
 
-    Raises BackendUnavailable without SimpleITK.
+    N4 takes logarithms, so where there are negative values all are moved up by the lowest first; the z-score takes
+    that out again. Raises BackendUnavailable without SimpleITK.
     Source: Tustison et al., "N4ITK: improved N3 bias correction", IEEE Transactions on Medical Imaging 2010.
     """
     try:
         import SimpleITK
     except ImportError as error:
         raise BackendUnavailable("N4 needs SimpleITK: pip install SimpleITK==2.5.7") from error
-    lowest = float(image.min())
-    whole = SimpleITK.GetImageFromArray(image - min(lowest, 0.0))  # N4 takes logarithms
-    mask = SimpleITK.GetImageFromArray((image != 0).astype(np.uint8))
+    inside = array != 0
+    raised = array - np.float32(min(float(array.min()), 0.0))
+    whole = SimpleITK.GetImageFromArray(raised)
+    foreground = SimpleITK.GetImageFromArray(inside.astype(np.uint8))
     corrector = SimpleITK.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations(_N4_ITERATIONS)
-    corrector.Execute(SimpleITK.Shrink(whole, [_SHRINK] * 3), SimpleITK.Shrink(mask, [_SHRINK] * 3))
+    corrector.Execute(SimpleITK.Shrink(whole, [_SHRINK] * 3), SimpleITK.Shrink(foreground, [_SHRINK] * 3))
     field = SimpleITK.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(whole))
-    return np.asarray(image / np.exp(field), dtype=np.float32)
+    return np.where(inside, raised / np.exp(field), 0).astype(np.float32)
 
 
-def _write(files: CaseFiles, folder: Path, change: Callable[[str, Values], Values]) -> None:
-    """The case's images, each changed, and its labels as they are, in a folder of its name."""
+def write_changed(files: CaseFiles, folder: Path, change: Callable[[str, FloatArray], FloatArray]) -> None:
+    """The case in a folder of its name, each modality (X, Y, Z) changed, its labels as they are."""
     target = folder / files.name
     target.mkdir(parents=True)
     for modality in MODALITIES:
@@ -94,16 +104,17 @@ def _write(files: CaseFiles, folder: Path, change: Callable[[str, Values], Value
         changed[(changed == 0) & (volume.array != 0)] = np.finfo(np.float32).tiny  # what is 0 would be no brain
         nibabel.save(nibabel.Nifti1Image(changed, volume.affine), target / f"{files.name}-{modality}.nii")
     labels = files.one("seg")
-    shutil.copy(labels, target / f"{files.name}-seg{''.join(labels.suffixes)}")
+    shutil.copy(labels, target / f"{files.name}-seg{labels.name[len(without_suffix(labels)) :]}")
 
 
-def _inside(volume: Volume) -> Values:
+def _inside(volume: Volume) -> FloatArray:
     return np.asarray(volume.array[volume.array != 0], dtype=np.float32)
 
 
-def _by(way: Callable[[Values], Values], image: Values) -> Values:
-    image[image != 0] = way(image[image != 0])
-    return image
+def _by(way: Callable[[FloatArray], FloatArray], array: FloatArray) -> FloatArray:
+    inside = array != 0
+    array[inside] = way(array[inside])
+    return array
 
 
 def main() -> None:
@@ -116,19 +127,23 @@ def main() -> None:
     asked = parser.parse_args()
     cases = find_cases(asked.cases)
     if asked.way == "histogram":
-        if asked.fold is None:
-            raise ConfigError("histogram needs --fold: the scale is of the cases that are trained on")
-        held_out = load_toml(Splits, asked.splits).folds[asked.fold]
-        known = [files for files in cases if files.name not in held_out]
-        scales = {kind: standard_scale(_inside(read_volume(files.one(kind))) for files in known) for kind in MODALITIES}
+        known = split_cases(cases, asked.splits, asked.fold).training
+        scales = {
+            modality: standard_scale(_inside(read_volume(files.one(modality))) for files in known)
+            for modality in MODALITIES
+        }
     for files in cases:
         print(files.name, flush=True)
         if asked.way == "percentiles":
-            _write(files, asked.out, lambda _, image: _by(clipped, image))
+            write_changed(files, asked.out, lambda _, array: _by(clipped, array))
         elif asked.way == "bias":
-            _write(files, asked.out, lambda _, image: without_bias(image))
+            write_changed(files, asked.out, lambda _, array: without_bias(array))
         else:
-            _write(files, asked.out, lambda kind, image: _by(lambda inside: to_scale(inside, scales[kind]), image))
+            write_changed(
+                files,
+                asked.out,
+                lambda modality, array: _by(lambda inside: to_scale(inside, scales[modality]), array),
+            )
 
 
 if __name__ == "__main__":

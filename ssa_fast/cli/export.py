@@ -154,8 +154,7 @@ def command(
         else:
             path = bundle_path(wish.source)
         bundle = read_bundle(path, is_unsealed_allowed=wish.backend == "ort")  # what is written from it has one
-    if words["postprocessing"] is not None:
-        bundle = replace(bundle, spec=override(bundle.spec, postprocessing=words["postprocessing"]))
+    bundle = replace(bundle, spec=override(bundle.spec, postprocessing=words["postprocessing"]))
     if not bundle.has_checksum:
         click.echo(f"{path} has no checksum: whether it is as it was written cannot be told")
     with _cases(case_paths) as cases:

@@ -84,6 +84,7 @@ def test_blocks_of_one_depth_are_copied_and_nothing_is_fitted() -> None:
         ({"channels": (4, 8, 8)}, r"channels \(4, 6, 8\), the recipe's \(4, 8, 8\)"),
         ({"stem": "none"}, "stem half"),
         ({"norm": "batch"}, "norm instance"),
+        ({"classes": 3}, "classes 4, the recipe's 3"),
     ],
 )
 def test_another_network_is_refused(change: Mapping[str, Any], words: str) -> None:
@@ -112,7 +113,10 @@ def test_the_command_begins_a_network_on_the_cases_that_the_other_one_knows(
     main()
     begun = load_checkpoint(out)
     assert begun.spec.trained_on == "Case-1"  # a training from it refuses to be scored on that
-    assert network_of(begun).config.depths == (1, 2, 3)
+    assert (begun.spec.window, begun.spec.scores, begun.spec.postprocessing) == ((16, 16, 32), {}, "none")
+    network = network_of(begun)
+    assert network.config.depths == (1, 2, 3)
+    torch.testing.assert_close(network.state_dict()["stem.weight"], network_of(trained).state_dict()["stem.weight"])
 
 
 def test_cases_that_the_other_one_does_not_know_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
