@@ -72,13 +72,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--name", help="of the runs in the record, if not the network's: what is unlike in them")
+    parser.add_argument("--name", help="of the runs in the record, all of one network, if not the network's")
     asked = parser.parse_args()
     record = read_record(asked.record)
     folds = load_toml(Splits, _SPLITS).folds
     networks: dict[str, dict[str, Any]] = record.setdefault("networks", {})
-    for run in asked.runs:
-        network, scores = scores_of_run(run)
+    found = [(run, *scores_of_run(run)) for run in asked.runs]
+    if asked.name and len({network for _, network, _ in found}) > 1:
+        raise ConfigError(f"--name {asked.name}: the runs are of {' and '.join(sorted({of for _, of, _ in found}))}")
+    for run, network, scores in found:
         name = asked.name or network
         by_group = networks.get(name, {}).get("by_group", {}) | {_group_of(run, scores["cases"], folds): scores}
         networks[name] = {"by_group": dict(sorted(by_group.items()))}
