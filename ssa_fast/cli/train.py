@@ -61,7 +61,7 @@ def _fold(_context: click.Context, _parameter: click.Parameter, value: str | Non
     metavar="NAME|FILE.toml",
     help="Settings: best, whole_brain, original, or a file of your own; the options below go before it.",
 )
-@click.option("--preset", help="Network: lite or reference.")
+@click.option("--preset", help="Network: lite, fast or reference.")
 @click.option("--steps", type=int, help="Updates of the weights.")
 @click.option("--batch", type=int, help="Patches at once.")
 @click.option("--accumulate", type=int, help="Batches whose gradients one update adds up.")

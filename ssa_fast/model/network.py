@@ -111,6 +111,13 @@ class UNetConfig:
 PRESETS: Mapping[str, UNetConfig] = {
     "reference": UNetConfig(),
     "lite": UNetConfig(channels=(24, 48, 96, 192), norm="instance", stem="half"),
+    "fast": UNetConfig(
+        channels=(24, 48, 96, 192),
+        norm="instance",
+        stem="half",
+        convolutions=(1, 2, 3, 4),  # more of them where they are cheap
+        decoder_convolutions=(1, 1, 2),
+    ),
 }
 
 

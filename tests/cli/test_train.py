@@ -22,7 +22,7 @@ from ssa_fast.cli.train import command
 from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, ConfigError
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.checkpoint import load_checkpoint
-from ssa_fast.model.spec import PRESETS
+from ssa_fast.model.spec import PRESETS, UNetConfig
 from ssa_fast.train import cases as case_store
 from ssa_fast.train import config as config_module
 from ssa_fast.train.config import load_recipe
@@ -103,11 +103,15 @@ def test_a_finished_run_is_said_to_be_finished_and_gone_on_with_for_more_steps(i
     assert load_checkpoint(last).facts["step"] == 5
 
 
-@pytest.mark.parametrize("preset", ["lite", "reference"])
+@pytest.mark.parametrize("preset", ["lite", "fast", "reference"])
 def test_what_is_said_to_come_next_works_as_it_stands(
     preset: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PRESETS, "reference", tiny_config("batch"))
+    deep = UNetConfig(
+        channels=(4, 6, 8), norm="instance", stem="half", convolutions=(1, 2, 3), decoder_convolutions=(1, 1)
+    )
+    monkeypatch.setitem(PRESETS, "fast", deep)
     out = tmp_path / "my runs"
     done = _train(inputs, out, "--preset", preset, "--steps", 1)
     program, verb, *words = shlex.split(done.output.partition("next: ")[2])
