@@ -19,6 +19,7 @@ __all__ = [
     "search",
     "search_groups",
     "search_long",
+    "search_variants",
     "statistics",
     "unseen",
     "windows",
@@ -26,6 +27,7 @@ __all__ = [
 
 _DICE = "Dice WT / TC / ET"
 _GROUPS = ("maximum about 10,000 held out", "about 1,000", "1,000 to 4,000", "mean of 15 cases")
+_SEEDS = {42: "search-dice", 43: "search-seed-43"}  # of the search -> its record
 _LOST_TUMOR = 0.5  # Dice of WT below which a case is counted as missed: what the search is not to do
 
 
@@ -123,18 +125,31 @@ def search(records: Records) -> str:
 
 
 def search_groups(records: Records) -> str:
-    """The networks of the search that were trained with each kind of scanner held out."""
+    """The networks of the search that were trained with several kinds of scanner held out, from each seed."""
     rows = []
-    for name, of in records["search-dice"]["networks"].items():
-        groups = of["by_group"]
-        if "mean_over_cases" in of:
-            updates = ", ".join(str(groups[group]["updates"]) for group in sorted(groups))
-            lost = sum(case["WT"] < _LOST_TUMOR for group in groups.values() for case in group["cases"].values())
-            dice = (regions(groups[group]["mean_dice"]) for group in sorted(groups))
-            rows.append((name, updates, *dice, regions(of["mean_over_cases"]), lost))
-    return table(
-        ("network", "updates", *(f"{_DICE}, {group}" for group in _GROUPS), f"cases with WT below {_LOST_TUMOR}"), rows
-    )
+    for seed, record in _SEEDS.items():
+        for name, of in records[record]["networks"].items():
+            groups = of["by_group"]
+            if len(groups) == 1:
+                continue
+            updates = ", ".join(str(scores["updates"]) for scores in groups.values())
+            dice = (regions(groups[key]["mean_dice"]) if key in groups else "not trained" for key in "012")
+            mean = regions(of["mean_over_cases"]) if "mean_over_cases" in of else ""
+            lost = sum(case["WT"] < _LOST_TUMOR for scores in groups.values() for case in scores["cases"].values())
+            rows.append((name, seed, updates, *dice, mean, lost))
+    columns = (*(f"{_DICE}, {group}" for group in _GROUPS), f"cases with WT below {_LOST_TUMOR}")
+    return table(("network", "seed", "updates", *columns), rows)
+
+
+def search_variants(records: Records) -> str:
+    """The short training of one network with intensities prepared in other ways, beside the z-score alone."""
+    alone = {f"z-score alone, seed {seed}": records[record]["networks"]["lite-deep"] for seed, record in _SEEDS.items()}
+    rows = []
+    for name, of in (alone | records["search-variants"]["networks"]).items():
+        scores = of["by_group"][SHOWN_GROUP]
+        lost = sum(case["WT"] < _LOST_TUMOR for case in scores["cases"].values())
+        rows.append((name, scores["updates"], regions(scores["mean_dice"]), lost))
+    return table(("intensities", "updates", f"mean {_DICE}", f"cases with WT below {_LOST_TUMOR}"), rows)
 
 
 def search_long(records: Records) -> str:

@@ -39,6 +39,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "search": accuracy.search,
         "search groups": accuracy.search_groups,
         "search long": accuracy.search_long,
+        "search variants": accuracy.search_variants,
         "seconds": speed.seconds,
         "sources": origin.sources,
         "statistics": accuracy.statistics,

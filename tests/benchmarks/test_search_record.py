@@ -38,13 +38,18 @@ def test_groups_are_added_to_a_record(tmp_path: Path, monkeypatch: pytest.Monkey
     record.write_text(json.dumps({"what": "kept", "networks": {}}))
     runs = [_run(tmp_path, group, whole_tumor=0.4 if group == 2 else 0.8) for group in range(3)]
     _main(monkeypatch, record, runs[1:])
-    assert "mean_over_cases" not in json.loads(record.read_text())["networks"]["tried"]
+    written = json.loads(record.read_text())
+    assert "mean_over_cases" not in written["networks"]["tried"]
+    assert search_groups({"search-dice": {"networks": {}}, "search-seed-43": written}).splitlines()[-1] == (
+        "| tried | 43 | 200, 200 | not trained | 0.800 / 0.250 / 0.500 | 0.400 / 0.250 / 0.500 |  | 4 |"
+    )
     _main(monkeypatch, record, runs[:1])
-    written: dict[str, Any] = json.loads(record.read_text())
+    written = json.loads(record.read_text())
     assert written["what"] == "kept"
     assert list(written["networks"]["tried"]["by_group"]) == ["0", "1", "2"]
-    assert search_groups({"search-dice": written}).splitlines()[-1] == (
-        "| tried | 200, 200, 200 | 0.800 / 0.250 / 0.500 | 0.800 / 0.250 / 0.500 | 0.400 / 0.250 / 0.500 "
+    records = {"search-dice": {"networks": {}}, "search-seed-43": written}
+    assert search_groups(records).splitlines()[-1] == (
+        "| tried | 43 | 200, 200, 200 | 0.800 / 0.250 / 0.500 | 0.800 / 0.250 / 0.500 | 0.400 / 0.250 / 0.500 "
         "| 0.693 / 0.250 / 0.500 | 4 |"
     )
 
@@ -60,6 +65,16 @@ def test_runs_of_one_network_are_told_apart_by_names(tmp_path: Path, monkeypatch
         "tried, seed 43": 0.5,
         "tried, N4": 0.7,
     }
+
+
+def test_runs_of_two_networks_get_no_name_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "record.json"
+    record.write_text("{}")
+    runs = [_run(tmp_path / name, 1, whole_tumor=0.5) for name in ("one", "other")]
+    (runs[1] / "model_info.json").write_text(json.dumps({"network": "wide"}))
+    with pytest.raises(ConfigError, match="the runs are of tried and wide"):
+        _main(monkeypatch, record, runs, "--name", "seed 43")
+    assert record.read_text() == "{}"
 
 
 @pytest.mark.parametrize("held_out", [None, {"dice": {"WT": 0.5, "TC": 0.5, "ET": 0.5}, "cases": {}}])
