@@ -37,6 +37,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "ratios": speed.ratios,
         "rewrites": speed.rewrites,
         "search": accuracy.search,
+        "search cohort": speed.search_cohort,
         "search groups": accuracy.search_groups,
         "search long": accuracy.search_long,
         "search variants": accuracy.search_variants,

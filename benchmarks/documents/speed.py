@@ -6,7 +6,19 @@ from collections.abc import Iterator
 
 from benchmarks.documents.records import Record, Records, fixed, link, regions, table
 
-__all__ = ["cohorts", "cold", "layers", "memory", "peaks", "peers", "ratios", "rewrites", "seconds", "training"]
+__all__ = [
+    "cohorts",
+    "cold",
+    "layers",
+    "memory",
+    "peaks",
+    "peers",
+    "ratios",
+    "rewrites",
+    "search_cohort",
+    "seconds",
+    "training",
+]
 
 _LEAST_SHOWN = 0.02  # of a network's time
 
@@ -41,6 +53,15 @@ def cohorts(records: Records) -> str:
             )
     limited = ("with `--max-ram 1GB`: peak GB", "passes a case there, at most")
     return table(("network", "cases", "seconds a case", "times the network alone", "peak GB", *limited), rows)
+
+
+def search_cohort(records: Records) -> str:
+    """The search's winner over all cases, beside `lite` on the same day."""
+    rows = (
+        (form, of["cases"], of["seconds_a_case"], of["network_seconds_a_case"], of["peak_memory_gb"])
+        for form, of in records["search-cohort"]["forms"].items()
+    )
+    return table(("network", "cases", "seconds a case, files to files", "of the network alone", "peak GB"), rows)
 
 
 def cold(records: Records) -> str:
