@@ -18,7 +18,7 @@ else:
 from ssa_fast.config import from_mapping, load_toml, to_mapping
 from ssa_fast.errors import ConfigError
 from ssa_fast.model.cost import gflop, parameter_count, receptive_field
-from ssa_fast.model.network import UNetConfig
+from ssa_fast.model.network import PRESETS, UNetConfig
 from ssa_fast.train import config as config_module
 from ssa_fast.train.config import RECIPES, AugmentConfig, LossConfig, PlateauConfig, TrainConfig, load_recipe
 from tests.networks import MEMBERS
@@ -169,6 +169,10 @@ def test_a_candidate_of_the_search_is_a_recipe_and_costs_what_its_record_says(pa
     assert row["parameters"] == parameter_count(config.network)
     assert row["gflop_a_patch"] == round(gflop(config.network, (128, 128, 128)), 1)
     assert row["receptive_field"] == receptive_field(config.network)
+
+
+def test_fast_is_the_winner_of_the_search() -> None:
+    assert load_toml(TrainConfig, SEARCH / "lite-deep.toml").network == PRESETS["fast"]
 
 
 def test_a_recipe_that_there_is_not_is_refused() -> None:
