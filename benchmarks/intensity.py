@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,21 +29,18 @@ from ssa_fast.volume.nifti import Volume, read_volume, without_suffix
 __all__ = ["clipped", "main", "standard_scale", "to_scale", "without_bias", "write_changed"]
 
 Scale: TypeAlias = npt.NDArray[np.float64]
+Change: TypeAlias = Callable[[str, FloatArray], FloatArray]
+"""Of a modality, by its name: (X, Y, Z) in, as much out."""
 
 _KEPT = (0.5, 99.5)  # percentiles that nnU-Net clips CT to, and many clip MRI to
 _LANDMARKS = (1, *range(10, 100, 10), 99)  # percentiles: the ends and the deciles between
 _SHRINK = 4  # times along each axis, for N4: a bias field is smooth
-_N4_ITERATIONS = (
-    50,
-    50,
-    30,
-    20,
-)  # at most, from the coarsest level of the field to the finest
+_N4_ITERATIONS = (50, 50, 30, 20)  # at most, from the coarsest level of the field to the finest
 _SPLITS = Path(__file__).parents[1] / "data" / "splits" / "brats_ssa_15_groups.toml"
 
 
 def clipped(inside: FloatArray) -> FloatArray:
-    """FloatArray of a brain, those beyond the percentiles 0.5 and 99.5 set to these."""
+    """Values of a brain, those beyond the percentiles 0.5 and 99.5 set to these."""
     low, high = np.percentile(inside, _KEPT)
     return np.clip(inside, low, high).astype(np.float32)
 
@@ -94,7 +91,7 @@ def without_bias(array: FloatArray) -> FloatArray:
     return np.where(inside, raised / np.exp(field), 0).astype(np.float32)
 
 
-def write_changed(files: CaseFiles, folder: Path, change: Callable[[str, FloatArray], FloatArray]) -> None:
+def write_changed(files: CaseFiles, folder: Path, change: Change) -> None:
     """The case in a folder of its name, each modality (X, Y, Z) changed, its labels as they are."""
     target = folder / files.name
     target.mkdir(parents=True)
@@ -117,6 +114,20 @@ def _by(way: Callable[[FloatArray], FloatArray], array: FloatArray) -> FloatArra
     return array
 
 
+def _change(way: str, cases: Sequence[CaseFiles], splits: Path, fold: int | None) -> Change:
+    """What `way` does to a modality; for a histogram the scale of those cases that are not in the fold is found."""
+    if way == "percentiles":
+        return lambda _, array: _by(clipped, array)
+    if way == "bias":
+        return lambda _, array: without_bias(array)
+    known = split_cases(cases, splits, fold).training
+    scales = {
+        modality: standard_scale(_inside(read_volume(files.one(modality))) for files in known)
+        for modality in MODALITIES
+    }
+    return lambda modality, array: _by(lambda inside: to_scale(inside, scales[modality]), array)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("way", choices=["percentiles", "histogram", "bias"])
@@ -126,24 +137,10 @@ def main() -> None:
     parser.add_argument("--fold", type=int, help="the fold whose cases a histogram's scale must not know")
     asked = parser.parse_args()
     cases = find_cases(asked.cases)
-    if asked.way == "histogram":
-        known = split_cases(cases, asked.splits, asked.fold).training
-        scales = {
-            modality: standard_scale(_inside(read_volume(files.one(modality))) for files in known)
-            for modality in MODALITIES
-        }
+    change = _change(asked.way, cases, asked.splits, asked.fold)
     for files in cases:
         print(files.name, flush=True)
-        if asked.way == "percentiles":
-            write_changed(files, asked.out, lambda _, array: _by(clipped, array))
-        elif asked.way == "bias":
-            write_changed(files, asked.out, lambda _, array: without_bias(array))
-        else:
-            write_changed(
-                files,
-                asked.out,
-                lambda modality, array: _by(lambda inside: to_scale(inside, scales[modality]), array),
-            )
+        write_changed(files, asked.out, change)
 
 
 if __name__ == "__main__":

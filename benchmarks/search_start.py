@@ -67,9 +67,9 @@ def copied(trained: UNet, config: UNetConfig) -> UNet:
 
     Raises ConfigError unless the two differ in depths alone.
     """
-    for name in {field.name for field in dataclasses.fields(config)} - _DEPTHS:
+    for name in (field.name for field in dataclasses.fields(config)):
         theirs, ours = getattr(trained.config, name), getattr(config, name)
-        if theirs != ours:
+        if theirs != ours and name not in _DEPTHS:
             raise ConfigError(f"the trained network has {name} {theirs}, the recipe's {ours}: only depths may differ")
     if config.block != "double" or config.norm != "instance":
         raise ConfigError(f"{config.words}: only blocks without shortcuts in instance norm are begun so")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import fmean
 
-from benchmarks.documents.records import Records, fixed, regions, table
+from benchmarks.documents.records import Record, Records, fixed, regions, table
 from benchmarks.records import SHOWN_GROUP
 
 __all__ = [
@@ -135,7 +135,7 @@ def search_groups(records: Records) -> str:
             updates = ", ".join(str(scores["updates"]) for scores in groups.values())
             dice = (regions(groups[key]["mean_dice"]) if key in groups else "not trained" for key in "012")
             mean = regions(of["mean_over_cases"]) if "mean_over_cases" in of else ""
-            lost = sum(case["WT"] < _LOST_TUMOR for scores in groups.values() for case in scores["cases"].values())
+            lost = sum(_lost(scores) for scores in groups.values())
             rows.append((name, seed, updates, *dice, mean, lost))
     columns = (*(f"{_DICE}, {group}" for group in _GROUPS), f"cases with WT below {_LOST_TUMOR}")
     return table(("network", "seed", "updates", *columns), rows)
@@ -147,8 +147,7 @@ def search_variants(records: Records) -> str:
     rows = []
     for name, of in (alone | records["search-variants"]["networks"]).items():
         scores = of["by_group"][SHOWN_GROUP]
-        lost = sum(case["WT"] < _LOST_TUMOR for case in scores["cases"].values())
-        rows.append((name, scores["updates"], regions(scores["mean_dice"]), lost))
+        rows.append((name, scores["updates"], regions(scores["mean_dice"]), _lost(scores)))
     return table(("intensities", "updates", f"mean {_DICE}", f"cases with WT below {_LOST_TUMOR}"), rows)
 
 
@@ -180,6 +179,11 @@ def checks(records: Records) -> str:
     record = records["sanity"]
     rows = ((what, found, record["phantoms"][what]) for what, found in record["real"].items())
     return table(("planted", "found in real cases", "in phantoms"), rows)
+
+
+def _lost(scores: Record) -> int:
+    """Cases of a training whose tumour was missed."""
+    return sum(case["WT"] < _LOST_TUMOR for case in scores["cases"].values())
 
 
 def _mean(rows: Iterable[Iterable[float]]) -> list[float]:
