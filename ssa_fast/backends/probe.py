@@ -13,7 +13,7 @@ from typing import Any
 from ssa_fast.backends.ort_cuda import CPU_PROVIDER, CUDA_PROVIDER, load_cuda, preload
 from ssa_fast.errors import SsaFastError
 from ssa_fast.measure import installed_versions
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import DEFAULT_BUNDLE, shipped_bundle
 
 __all__ = [
     "CUDA_PROVIDER",
@@ -94,7 +94,7 @@ def _cuda_session(onnxruntime: Any) -> str:
     preload(onnxruntime)
     with redirect_stdout(io.StringIO()):  # it prints, too
         session = onnxruntime.InferenceSession(
-            shipped_bundle("lite").read_bytes(), options, providers=[CUDA_PROVIDER, CPU_PROVIDER]
+            shipped_bundle(DEFAULT_BUNDLE).read_bytes(), options, providers=[CUDA_PROVIDER, CPU_PROVIDER]
         )
     provider: str = session.get_providers()[0]
     return provider

@@ -31,7 +31,7 @@ from ssa_fast.errors import ConfigError, ParityError
 from ssa_fast.export.parity import Proof
 from ssa_fast.export.reference import reference_of_bundle, reference_of_engine
 from ssa_fast.model.bundle import Bundle, read_bundle
-from ssa_fast.pretrained import bundle_path
+from ssa_fast.pretrained import DEFAULT_BUNDLE, bundle_path
 
 __all__ = ["command"]
 
@@ -41,7 +41,8 @@ __all__ = ["command"]
     "--self-test", "is_tested", is_flag=True, help="Also run every backend and compare labels and speed: minutes."
 )
 @click.option(
-    "--bundle", help="Tested: a shipped bundle's name, a path to an .onnx file, or an engine's folder.  [default: lite]"
+    "--bundle",
+    help=f"Tested: a shipped bundle's name, an .onnx file, or an engine's folder.  [default: {DEFAULT_BUNDLE}]",
 )
 @click.option(
     "--reference", metavar="NAME", help="The float32 bundle that it is held to; else the shipped one it is of."
@@ -64,7 +65,7 @@ def command(is_tested: bool, bundle: str | None, reference: str | None, is_json:
     tested = None
     if is_tested:
         said = verdict(machine)
-        subject = _subject(bundle or "lite", reference, (said.backend, said.precision or ""))
+        subject = _subject(bundle or DEFAULT_BUNDLE, reference, (said.backend, said.precision or ""))
         tested = _tested(subject, is_json)
     if is_json:
         click.echo(json.dumps(diagnosis_to_json(machine, ssa_fast.__version__, tested), indent=2))

@@ -26,6 +26,7 @@ from ssa_fast.evaluate.statistics import compare, grouped, summarize
 from ssa_fast.evaluate.strata import check_table, strata
 from ssa_fast.files import write_json, write_whole
 from ssa_fast.metrics.profiles import OVERLAP, PROFILES
+from ssa_fast.pretrained import DEFAULT_BUNDLE
 from ssa_fast.volume.case import CaseFiles, find_cases
 
 __all__ = ["command"]
@@ -92,7 +93,7 @@ class _Options:
     show_default=True,
     help="Of --stress, one or more: a case takes 10 segmentations, or 5 more for each beyond the first.",
 )
-@click.option("--bundle", default="lite", show_default=True, help="The network of --stress.")
+@click.option("--bundle", default=DEFAULT_BUNDLE, show_default=True, help="The network of --stress.")
 @click.option("--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", help="What runs it.")
 def command(predictions: Path, cases: tuple[Path, ...], **given: Any) -> None:
     """Score the label maps in PREDICTIONS against the references of CASES.

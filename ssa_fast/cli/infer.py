@@ -41,6 +41,7 @@ from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.record import RESULTS
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.measure import peak_memory_bytes
+from ssa_fast.pretrained import DEFAULT_BUNDLE
 from ssa_fast.volume.case import CaseFiles, read_case
 
 __all__ = ["command"]
@@ -81,7 +82,7 @@ class _Options:
 @click.option(
     "--bundle",
     multiple=True,
-    default=["lite"],
+    default=[DEFAULT_BUNDLE],
     show_default=True,
     help="A shipped bundle's name, a path to an .onnx file, or the folder of an engine; several are averaged.",
 )

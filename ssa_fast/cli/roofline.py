@@ -14,7 +14,7 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.roofline import Ceiling, LayerCost, Roofline, card_ceiling, network_roofline
 from ssa_fast.model.spec import PRESETS, UNetConfig
-from ssa_fast.pretrained import bundle_path
+from ssa_fast.pretrained import DEFAULT_BUNDLE, bundle_path
 
 __all__ = ["command"]
 
@@ -26,7 +26,7 @@ programs that compute by packed pairs (HFMA2)."""
 
 
 @click.command(short_help="The least time a network can take on a device.")
-@click.option("--bundle", help="A shipped bundle's name, or a path to an .onnx file.  [default: lite]")
+@click.option("--bundle", help=f"A shipped bundle's name, or a path to an .onnx file.  [default: {DEFAULT_BUNDLE}]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="A network by its name, instead of a bundle.")
 @click.option(
     "--device",
@@ -69,7 +69,7 @@ def _network(bundle: str | None, preset: str | None) -> tuple[str, UNetConfig]:
         if bundle is not None:
             raise ConfigError("give --bundle or --preset, not both")
         return preset, PRESETS[preset]
-    bundle = bundle or "lite"
+    bundle = bundle or DEFAULT_BUNDLE
     spec = read_bundle(bundle_path(bundle)).spec
     return spec.name, spec.network
 

@@ -18,7 +18,7 @@ from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.segmentation import Segmentation
 from ssa_fast.infer.segmenter import Segmenter
 from ssa_fast.model.bundle import read_bundle
-from ssa_fast.pretrained import bundle_path
+from ssa_fast.pretrained import DEFAULT_BUNDLE, bundle_path
 from ssa_fast.volume.case import Case, CaseFiles, find_cases, read_case
 
 __all__ = ["Bundles", "Opened", "open_network", "open_segmenter", "segment"]
@@ -37,7 +37,7 @@ class Opened:
 
 
 def open_network(
-    bundle: Bundles = "lite",
+    bundle: Bundles = DEFAULT_BUNDLE,
     backend: str = "auto",
     precision: Choice = "auto",
     *,
@@ -97,7 +97,7 @@ def _open_one(
 
 @contextmanager
 def open_segmenter(
-    bundle: Bundles = "lite",
+    bundle: Bundles = DEFAULT_BUNDLE,
     backend: str = "auto",
     precision: Choice = "auto",
     wish: Wish | None = None,
@@ -114,7 +114,7 @@ def open_segmenter(
 
 def segment(
     case: str | Path | Case | CaseFiles,
-    bundle: Bundles = "lite",
+    bundle: Bundles = DEFAULT_BUNDLE,
     backend: str = "auto",
     precision: Choice = "auto",
     *,

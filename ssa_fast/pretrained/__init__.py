@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from ssa_fast.errors import BundleError
 
-__all__ = ["bundle_path", "shipped_bundle", "shipped_bundles"]
+__all__ = ["DEFAULT_BUNDLE", "bundle_path", "shipped_bundle", "shipped_bundles"]
+
+DEFAULT_BUNDLE: Final = "lite"
+"""What every command runs that is told of no other."""
 
 _FOLDER = Path(__file__).parent
 
