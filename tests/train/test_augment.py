@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ssa_fast.train import augment as module
 from ssa_fast.train.augment import augment
@@ -103,7 +104,7 @@ def test_equal_seeds_give_equal_patches(patch: tuple[Tensor, Tensor]) -> None:
 
 def test_gamma_keeps_mean_and_deviation_of_the_brain(patch: tuple[Tensor, Tensor]) -> None:
     brain = patch[0][0] != 0
-    bent = module._gamma(patch[0][0], brain, 1.7)
+    bent = module._gamma(patch[0][0], module._Brain.of(patch[0][:1]), 1.7)
     torch.testing.assert_close(bent[brain].mean(), patch[0][0][brain].mean(), atol=1e-4, rtol=0)
     torch.testing.assert_close(bent[brain].std(), patch[0][0][brain].std(), atol=1e-4, rtol=0)
 
@@ -112,14 +113,16 @@ def test_a_random_curve_keeps_the_order_of_intensities_their_mean_and_deviation(
     channel = patch[0][0]
     brain = channel != 0
     order = channel[brain].argsort()
-    curves = [module._mapped(channel, brain, np.random.default_rng(seed))[brain] for seed in (0, 1)]
+    of = module._Brain.of(channel[None])
+    curves = [module._mapped(channel, of, np.random.default_rng(seed))[brain] for seed in (0, 1)]
     for curve in curves:
         assert bool((curve[order].diff() >= 0).all())
         torch.testing.assert_close(curve.mean(), channel[brain].mean(), atol=1e-4, rtol=0)
         torch.testing.assert_close(curve.std(), channel[brain].std(), atol=1e-4, rtol=0)
     assert float((curves[0] - curves[1]).abs().max()) > 0.1
     blank = torch.zeros(4, 4, 4)
-    assert torch.equal(module._mapped(blank, blank == 0, np.random.default_rng(0)), blank)
+    everywhere = module._Brain.of(torch.ones(1, 4, 4, 4))
+    assert torch.equal(module._mapped(blank, everywhere, np.random.default_rng(0)), blank)
 
 
 def test_what_is_new_draws_nothing_where_it_is_off(patch: tuple[Tensor, Tensor]) -> None:
@@ -140,6 +143,27 @@ def test_blur_keeps_a_constant_and_spreads_a_point() -> None:
     assert float(spread.sum()) == pytest.approx(1, abs=1e-4)
     variance = sum(float(spread[7 + step].sum()) * step**2 for step in range(-7, 8))
     assert variance == pytest.approx(1.0, rel=0.1)  # of a Gaussian of 1 voxel, cut at 2.5
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.2])
+def test_blur_is_a_convolution_also_where_an_edge_is_shorter_than_its_reach(sigma: float) -> None:
+    channel = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
+    reach = int(np.ceil(2.5 * sigma))
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    line /= line.sum()
+    wanted = functional.conv3d(
+        channel[None, None], torch.einsum("i,j,k->ijk", line, line, line)[None, None], padding=reach
+    )
+    torch.testing.assert_close(module._blur(channel, sigma), wanted[0, 0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("reaches_ends", [False, True])
+@pytest.mark.parametrize("shape", [(7, 11, 16), (5, 4, 9)])
+def test_interpolation_is_torchs_trilinear_one(shape: tuple[int, int, int], *, reaches_ends: bool) -> None:
+    channel = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
+    wanted = functional.interpolate(channel[None, None], size=shape, mode="trilinear", align_corners=reaches_ends)
+    found = module._interpolated(channel, shape, reaches_ends=reaches_ends)
+    torch.testing.assert_close(found, wanted[0, 0], atol=1e-5, rtol=0)
 
 
 def test_thick_slices_blur_one_axis_only() -> None:
