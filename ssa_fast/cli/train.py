@@ -21,6 +21,7 @@ from ssa_fast.cli.progress import progress_display
 from ssa_fast.cli.tuning import tuned
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
+from ssa_fast.hardware import keep_freed_memory
 from ssa_fast.prepare.prepared import find_training_cases
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def command(
         TensorBoard(out / BOARD)  # writes nothing: whether it is installed is known before anything is measured
     try:
         group = join_group()
+        if group.device.type == "cpu":
+            keep_freed_memory()
         is_new = start is None and not any((folder / LAST).exists() for folder in splits_of)
         if recipe == "whole_brain" and is_new and group.is_first:
             click.echo(_BARE, err=True)

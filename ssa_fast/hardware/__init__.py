@@ -13,7 +13,7 @@ from ssa_fast.hardware.gpus import (
     nvidia_driver_version,
     open_nvml,
 )
-from ssa_fast.hardware.heap import give_heap_back, keep_heap_small
+from ssa_fast.hardware.heap import give_heap_back, keep_freed_memory, keep_heap_small
 from ssa_fast.hardware.memory import total_memory_bytes, usable_memory_bytes
 from ssa_fast.hardware.processor import Cpu, cpu
 
@@ -30,6 +30,7 @@ __all__ = [
     "give_heap_back",
     "has_emulated_tensor_cores",
     "has_nvidia_driver",
+    "keep_freed_memory",
     "keep_heap_small",
     "nvidia_driver_version",
     "open_nvml",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ssa_fast.hardware import keep_heap_small
+from ssa_fast.hardware import keep_freed_memory, keep_heap_small
 
 # Eight threads free 100 arrays of 8 MB one after the other; what lies idle of them is what the process then holds.
 _CHURN = """
@@ -49,6 +49,22 @@ print(resident_bytes() - before)
 """
 
 
+# The same large array again and again: how many pages the operating system has to hand out for it.
+_AGAIN = """
+import resource, sys
+import numpy as np
+from ssa_fast.hardware import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+np.ones(20_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(20_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
 def _idle_bytes(setting: str) -> int:
     return int(subprocess.run([sys.executable, "-c", _CHURN, setting], check=True, capture_output=True).stdout)
 
@@ -64,6 +80,16 @@ def test_large_arrays_leave_no_holes() -> None:
     assert int(done.stdout) < 20_000_000
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
+def test_kept_memory_is_not_asked_for_again() -> None:
+    kept, plain = (
+        int(subprocess.run([sys.executable, "-c", _AGAIN, setting], check=True, capture_output=True).stdout)
+        for setting in ("kept", "plain")
+    )
+    assert kept < 0.01 * plain
+
+
 def test_elsewhere_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     assert not keep_heap_small()
+    assert not keep_freed_memory()
