@@ -31,9 +31,9 @@ _SEEDS = {42: "search-dice", 43: "search-seed-43"}  # of the search -> its recor
 _LOST_TUMOR = 0.5  # Dice of WT below which a case is counted as missed: what the search is not to do
 
 
-def by_case(records: Records) -> str:
-    """Each case by the shipped network, unseen ones first."""
-    cases = records["quality"]["cases"]
+def by_case(records: Records, record: str = "quality") -> str:
+    """Each case by a shipped network, unseen ones first."""
+    cases = records[record]["cases"]
     rows = [
         (name, "unseen" if case["unseen"] else "trained on", regions(case["dice"]["none"]), regions(case["dice"]["x"]))
         for name, case in sorted(cases.items(), key=lambda item: (not item[1]["unseen"], item[0]))
@@ -46,17 +46,17 @@ def by_case(records: Records) -> str:
 
 
 def unseen(records: Records) -> str:
-    """The cases that the shipped network was not trained on, alone."""
-    cases = {name: case["dice"]["none"] for name, case in records["quality"]["cases"].items() if case["unseen"]}
+    """The cases that the default network was not trained on, alone."""
+    cases = {name: case["dice"]["none"] for name, case in records["quality-fast"]["cases"].items() if case["unseen"]}
     rows = [*cases.items(), ("mean", _mean(cases.values()))]
     return table(("case", "WT", "TC", "ET"), ((name, *(fixed(number, 2) for number in dice)) for name, dice in rows))
 
 
-def by_lesion(records: Records) -> str:
+def by_lesion(records: Records, record: str = "lesions") -> str:
     """What each postprocessing profile does to scores by lesion and by voxel."""
     rows = []
     for group, words in (("unseen", "unseen"), ("trained_on", "trained on")):
-        for profile, scores in records["lesions"][group].items():
+        for profile, scores in records[record][group].items():
             columns = [
                 regions({name: of[key] for name, of in scores.items()}, digits)
                 for key, digits in (("lesion_dice", 3), ("lesion_hd95_mm", 0), ("false_alarms", 1), ("dice", 3))
@@ -72,9 +72,9 @@ def windows(records: Records) -> str:
     return table(("windows", f"{_DICE}, mean of fold 0"), rows)
 
 
-def forms(records: Records) -> str:
-    """The shipped bundle in other arithmetic, held against float32 in torch."""
-    record = records["parity-epyc-2-threads"]
+def forms(records: Records, name: str = "parity-epyc-2-threads") -> str:
+    """A shipped bundle in other arithmetic, held against float32 in torch."""
+    record = records[name]
     speeds = record["times_as_fast_as_float32_by_openvino_float32"]
     rows = []
     for form, parity in record["parity"].items():

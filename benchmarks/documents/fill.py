@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,13 +17,16 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
     {
         "bundle": origin.bundle,
         "by case": accuracy.by_case,
+        "by case, fast": partial(accuracy.by_case, record="quality-fast"),
         "by lesion": accuracy.by_lesion,
+        "by lesion, fast": partial(accuracy.by_lesion, record="quality-fast"),
         "checks": accuracy.checks,
         "cohorts": speed.cohorts,
         "cold": speed.cold,
         "folds": methods.folds,
         "doubt": votes.doubt,
         "forms": accuracy.forms,
+        "forms, fast": partial(accuracy.forms, name="parity-fast"),
         "layers": speed.layers,
         "made data": accuracy.made_data,
         "memory": speed.memory,

@@ -9,7 +9,7 @@ from ssa_fast.errors import BundleError
 
 __all__ = ["DEFAULT_BUNDLE", "bundle_path", "shipped_bundle", "shipped_bundles"]
 
-DEFAULT_BUNDLE: Final = "lite"
+DEFAULT_BUNDLE: Final = "fast"
 """What every command runs that is told of no other."""
 
 _FOLDER = Path(__file__).parent

@@ -19,7 +19,7 @@ from ssa_fast.errors import ConfigError, ParityError
 from ssa_fast.export.parity import Proof
 from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.model.roofline import Ceiling
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import DEFAULT_BUNDLE, shipped_bundle
 from tests.doctor.records import FOLDER
 
 GOOD = Check(
@@ -87,7 +87,7 @@ def test_the_self_test_prints_its_rows_and_passes(tried: Tried) -> None:
     tried.checks.append(GOOD)
     done = run("--self-test")
     assert done.exit_code == 0
-    assert "Self-test of bundle lite (float32); " in done.stdout
+    assert f"Self-test of bundle {DEFAULT_BUNDLE} (float32); " in done.stdout
     assert done.stdout.rstrip().endswith("good")
 
 
@@ -116,7 +116,7 @@ def test_without_a_bundle_every_backend_is_tested_on_what_infer_would_take(tried
     [chosen] = [one for one in tried.runs if one.is_default]
     assert chosen.backend == choose_backend()[0]
     assert tried.reference is not None
-    assert tried.reference.path == shipped_bundle("lite")
+    assert tried.reference.path == shipped_bundle(DEFAULT_BUNDLE)
 
 
 def test_a_bundle_of_another_form_is_held_to_the_float32_one_that_is_given(

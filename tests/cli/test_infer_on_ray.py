@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from ssa_fast.cli import infer, pace
 from ssa_fast.errors import BackendUnavailable, ConfigError
+from ssa_fast.pretrained import DEFAULT_BUNDLE
 from tests.cases import write_case
 
 LABEL_MAPS = "*.nii.gz"
@@ -74,7 +75,7 @@ def test_a_run_over_ray_gives_the_labels_of_a_plain_one(cases: Path) -> None:
     told, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
     assert "1 of its threads" in told
-    assert ": network lite by onnxruntime" in told
+    assert f": network {DEFAULT_BUNDLE} by onnxruntime" in told
     assert [f"[{place}/3] Case-" in told for place in (1, 2, 3)] == [True] * 3
     assert "3 of 3 cases in" in told
     plain = cases.parent / "plain"

@@ -89,8 +89,9 @@ def test_a_shipped_bundle_brings_the_ranges_of_all_its_training_cases_and_no_nam
 
 
 @pytest.mark.slow
-def test_the_shipped_ranges_are_those_of_the_cases_that_lite_was_trained_on(shared_ssa: Path, tmp_path: Path) -> None:
-    bundle = read_bundle(bundle_path("lite"))
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_the_shipped_ranges_are_those_of_the_training_cases(name: str, shared_ssa: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(bundle_path(name))
     cases = [shared_ssa / case for case in bundle.spec.trained_on.split()]
     described = [describe_case(files) for files in find_cases(cases)]
     data = DataSet(cases=tuple(one[0] for one in described if isinstance(one, tuple)), repeats=())

@@ -10,7 +10,7 @@ import pytest
 
 from ssa_fast.errors import BundleError
 from ssa_fast.model.bundle import read_bundle
-from ssa_fast.pretrained import bundle_path, shipped_bundle, shipped_bundles
+from ssa_fast.pretrained import DEFAULT_BUNDLE, bundle_path, shipped_bundle, shipped_bundles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,22 +23,31 @@ def test_a_shipped_bundle_is_whole_and_proven(name: str) -> None:
     assert bundle.parity.has_passed
 
 
-@pytest.mark.parametrize("record", ["epyc-2-threads", "parity-epyc-2-threads"])
-def test_a_record_is_of_the_shipped_weights(record: str) -> None:
+def test_what_runs_where_nothing_is_said_is_there() -> None:
+    assert DEFAULT_BUNDLE in shipped_bundles()
+
+
+@pytest.mark.parametrize(
+    ("record", "name"), [("epyc-2-threads", "lite"), ("parity-epyc-2-threads", "lite"), ("parity-fast", "fast")]
+)
+def test_a_record_is_of_the_shipped_weights(record: str, name: str) -> None:
     """By the SHA-256 of the file, or of one that the model card says had the same weights and graph."""
     text = (ROOT / "benchmarks" / "results" / "0.1.0" / f"{record}.json").read_text(encoding="utf-8")
-    card = shipped_bundle("lite").with_suffix(".md").read_text(encoding="utf-8")
-    assert f"`{json.loads(text)['bundle_sha256'][:8]}...`" in card
+    assert f"`{json.loads(text)['bundle_sha256'][:8]}...`" in _card(name)
 
 
-def test_the_shipped_bundle_names_the_postprocessing_that_its_card_tells_of() -> None:
-    card = shipped_bundle("lite").with_suffix(".md").read_text(encoding="utf-8")
-    assert f"It names the postprocessing `{read_bundle(shipped_bundle('lite')).spec.postprocessing}`" in card
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_a_shipped_bundle_names_the_postprocessing_that_its_card_tells_of(name: str) -> None:
+    assert f"It names the postprocessing `{read_bundle(shipped_bundle(name)).spec.postprocessing}`" in _card(name)
 
 
-def test_the_model_card_names_the_file_that_is_shipped() -> None:
-    card = shipped_bundle("lite").with_suffix(".md").read_text(encoding="utf-8")
-    assert f"`{hashlib.sha256(shipped_bundle('lite').read_bytes()).hexdigest()[:8]}...`" in card
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_a_model_card_names_the_file_that_is_shipped(name: str) -> None:
+    assert f"`{hashlib.sha256(shipped_bundle(name).read_bytes()).hexdigest()[:8]}...`" in _card(name)
+
+
+def _card(name: str) -> str:
+    return shipped_bundle(name).with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_a_file_is_taken_whatever_it_is_called_and_a_shipped_name_goes_first(
@@ -60,10 +69,10 @@ def test_a_file_that_is_no_bundle_is_told_so(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"a folder, not a bundle: give an \.onnx file or .*\(lite\).*manifest\.json"):
+    with pytest.raises(BundleError, match=r"a folder, not a bundle: give an \.onnx .*\(fast, lite\).*manifest\.json"):
         bundle_path(str(tmp_path))
     with pytest.raises(
-        BundleError, match=r"no bundle 'light' comes with ssa-fast \(there are: lite\), and no file has"
+        BundleError, match=r"no bundle 'light' comes with ssa-fast \(there are: fast, lite\), and no file has"
     ):
         bundle_path("light")
     checkpoint = tmp_path / "last.safetensors"
