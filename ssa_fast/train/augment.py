@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ssa_fast.train.config import AugmentConfig
 from ssa_fast.train.synthesis import synthesized
+from ssa_fast.volume.axes import along_axes, hat_weights
 
 __all__ = ["augment"]
 
@@ -168,17 +168,8 @@ def _interpolated(channel: Tensor, shape: Sequence[int], *, reaches_ends: bool =
 
     With `reaches_ends` the centers of the outer voxels stay where they are (torch's `align_corners`), else the edges.
     """
+    matrices = []
     for given, wanted in zip(channel.shape, shape, strict=True):
-        matrix = torch.from_numpy(_linear_weights(given, wanted, reaches_ends=reaches_ends))
-        channel = torch.tensordot(channel, matrix, dims=([0], [1]))  # the axis comes back as the last one
-    return channel
-
-
-def _linear_weights(given: int, wanted: int, *, reaches_ends: bool) -> npt.NDArray[np.float32]:
-    """(wanted, given): what each voxel of a longer row takes of those of a shorter one."""
-    if reaches_ends:
-        places = np.linspace(0, given - 1, wanted)
-    else:
-        places = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
-    weights: npt.NDArray[np.float64] = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(given)))
-    return weights.astype(np.float32)
+        middles = (np.arange(wanted) + 0.5) * given / wanted - 0.5
+        matrices.append(hat_weights(given, np.linspace(0, given - 1, wanted) if reaches_ends else middles))
+    return torch.from_numpy(along_axes(channel.numpy(), matrices))

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from ssa_fast.errors import CaseError, ConfigError
 from ssa_fast.files import os_errors_of
 from ssa_fast.labels import MODALITIES
+from ssa_fast.volume.axes import along_axes
 from ssa_fast.volume.geometry import Affine, FloatArray, LabelArray
-from ssa_fast.volume.phantom_anatomy import BRAIN_BOX, Anatomy, along_axes, make_anatomy, random_field, soft_step
+from ssa_fast.volume.phantom_anatomy import BRAIN_BOX, Anatomy, make_anatomy, random_field, soft_step
 
 __all__ = ["Phantom", "is_phantom_name", "make_phantom", "phantom_name", "write_phantoms"]
 

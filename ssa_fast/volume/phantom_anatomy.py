@@ -12,9 +12,10 @@ import numpy as np
 from numpy.random import Generator
 
 from ssa_fast.labels import ED, ET, NCR
+from ssa_fast.volume.axes import along_axes
 from ssa_fast.volume.geometry import BoolArray, FloatArray, LabelArray
 
-__all__ = ["BRAIN_BOX", "Anatomy", "along_axes", "make_anatomy", "random_field", "soft_step"]
+__all__ = ["BRAIN_BOX", "Anatomy", "make_anatomy", "random_field", "soft_step"]
 
 BRAIN_BOX = (144, 180, 144)  # real brains fill about 140 x 172 x 138
 _COARSE = 2.0  # distances are smooth: an eighth of the voxels carries them
@@ -69,14 +70,6 @@ class _Tumor:
     rim: float  # thickness of the enhancing shell
     reach: float  # of the oedema beyond the core
     push: float  # mass effect: 0 none
-
-
-def along_axes(volume: FloatArray, matrices: list[FloatArray]) -> FloatArray:
-    """(X, Y, Z) with a (new, old) matrix applied to each axis: blur, interpolation and slices are all of this kind."""
-    first, second, third = matrices
-    flat = first @ volume.reshape(len(volume), -1)  # (X', Y * Z)
-    mapped: FloatArray = second @ flat.reshape(-1, *volume.shape[1:]) @ third.T  # (X', Y', Z')
-    return mapped
 
 
 def soft_step(distance: FloatArray, width: float) -> FloatArray:

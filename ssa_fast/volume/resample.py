@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ssa_fast.errors import CaseError
 from ssa_fast.labels import LABELS
+from ssa_fast.volume.axes import along_axes, hat_weights
 from ssa_fast.volume.case import Case, has_voxels_of_1_mm
 from ssa_fast.volume.geometry import (
     BoolArray,
@@ -93,7 +94,7 @@ def labels_on_files(labels: LabelArray, resampled: Resampled) -> LabelArray:
     rest = np.ones_like(best)  # what is no label
     result: LabelArray = np.zeros(resampled.box.shape, dtype=np.uint8)
     for label in LABELS:
-        share = _along_axes((labels == label).astype(np.float32), matrices)
+        share = along_axes((labels == label).astype(np.float32), matrices)
         rest -= share
         result[share > best] = label
         np.maximum(best, share, out=best)
@@ -108,18 +109,18 @@ def map_on_files(values: FloatArray, resampled: Resampled, outside: float) -> Fl
 
     Maps that add up to 1 still do so, if what is outside of theirs does.
     """
-    inside = _along_axes(values, _back(values.shape, resampled))
+    inside = along_axes(values, _back(values.shape, resampled))
     whole: FloatArray = np.full(resampled.ras_shape, outside, dtype=np.float32)
     whole[resampled.box.slices] = np.where(resampled.brain, inside, np.float32(outside))
     return np.asarray(to_orientation(whole, resampled.files.grid.affine), dtype=np.float32)
 
 
 def _back(shape: tuple[int, ...], resampled: Resampled) -> list[FloatArray]:
-    """What `_along_axes` brings an array of `resampled.case`, of (X, Y, Z) voxels of 1 mm, to the files' voxels by."""
+    """What `along_axes` brings an array of `resampled.case`, of (X, Y, Z) voxels of 1 mm, to the files' voxels by."""
     matrices = []
     for old, edge, size in zip(shape, resampled.box.shape, resampled.spacing_mm, strict=True):
         places = (np.arange(edge) - (edge - 1) / 2) * size + (old - 1) / 2
-        matrices.append(_hats(old, np.asarray(places, dtype=np.float64), max(1.0, size)))
+        matrices.append(hat_weights(old, np.asarray(places, dtype=np.float64), max(1.0, size)))
     return matrices
 
 
@@ -133,27 +134,10 @@ def _to_places(array: FloatArray, places: list[npt.NDArray[np.float64]]) -> Floa
     matrices = []
     for edge, place in zip(array.shape, places, strict=True):
         step = float(place[1] - place[0]) if len(place) > 1 else 1.0
-        matrices.append(_hats(edge, place, max(1.0, step)))
+        matrices.append(hat_weights(edge, place, max(1.0, step)))
     brain = array != 0
-    values = _along_axes(array, matrices)
-    values /= np.maximum(_along_axes(brain.astype(np.float32), matrices), np.float32(1e-3))
+    values = along_axes(array, matrices)
+    values /= np.maximum(along_axes(brain.astype(np.float32), matrices), np.float32(1e-3))
     nearest = [np.rint(place).astype(int).clip(0, edge - 1) for edge, place in zip(array.shape, places, strict=True)]
     values *= brain[np.ix_(*nearest)]
     return values
-
-
-def _hats(edge: int, places: npt.NDArray[np.float64], width: float) -> FloatArray:
-    """Weights (places, edge) of voxels under a hat of `width` around each place; a row adds up to 1.
-
-    Width 1 is linear interpolation. Beyond the border the voxel there counts.
-    """
-    inside = places.clip(0, edge - 1)
-    weights = np.maximum(1 - np.abs(inside[:, None] - np.arange(edge)) / width, 0)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def _along_axes(array: FloatArray, matrices: list[FloatArray]) -> FloatArray:
-    """(X, Y, Z) with a (new, old) matrix applied to each axis."""
-    first, second, third = matrices
-    mapped: FloatArray = (first @ array.reshape(len(array), -1)).reshape(-1, *array.shape[1:])
-    return np.ascontiguousarray(second @ mapped @ third.T)

@@ -3,21 +3,7 @@
 import numpy as np
 import pytest
 
-from ssa_fast.volume.phantom_anatomy import along_axes, random_field, soft_step
-
-
-def test_along_axes_applies_each_matrix_to_its_own_axis():
-    volume = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    last = np.array([[0, 0, 0, 1]], dtype=np.float32)  # keeps only z = 3
-    total = np.ones((1, 3), dtype=np.float32)  # sums over y
-    swap = np.array([[0, 1], [1, 0]], dtype=np.float32)  # turns x round
-    # z = 3: rows 3 7 11 and 15 19 23
-    assert along_axes(volume, [swap, total, last]).tolist() == [[[57.0]], [[21.0]]]
-
-
-def test_along_axes_of_identities_changes_nothing():
-    volume = np.random.default_rng(0).standard_normal((3, 4, 5), dtype=np.float32)
-    assert np.array_equal(along_axes(volume, [np.eye(edge, dtype=np.float32) for edge in volume.shape]), volume)
+from ssa_fast.volume.phantom_anatomy import random_field, soft_step
 
 
 def test_soft_step_is_half_at_the_border_and_symmetric_about_it():
