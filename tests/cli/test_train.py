@@ -63,6 +63,13 @@ def _train(inputs: Path, out: Path, *more: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
+def test_freed_memory_is_kept_where_the_network_trains_on_a_processor(
+    inputs: Path, tmp_path: Path, kept_memory: list[bool]
+) -> None:
+    assert _train(inputs, tmp_path).exit_code == 0
+    assert len(kept_memory) == (0 if torch.cuda.is_available() else 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_a_step_costs_nothing(number: signal.Signals, inputs: Path, tmp_path: Path) -> None:
     assert _train(inputs, tmp_path / "whole").exit_code == 0
