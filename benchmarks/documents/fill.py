@@ -16,6 +16,7 @@ __all__ = ["TABLES", "filled", "pages"]
 TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
     {
         "bundle": origin.bundle,
+        "bundle, lite": partial(origin.bundle, name="lite"),
         "by case": accuracy.by_case,
         "by case, fast": partial(accuracy.by_case, record="quality-fast"),
         "by lesion": accuracy.by_lesion,

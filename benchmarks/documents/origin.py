@@ -5,19 +5,19 @@ from __future__ import annotations
 from benchmarks.documents.records import Records, link, table
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.spec import gflop, parameter_count
-from ssa_fast.pretrained import shipped_bundle
+from ssa_fast.pretrained import DEFAULT_BUNDLE, shipped_bundle
 
 __all__ = ["bundle", "sources"]
 
 _COMMANDS = {"cold-epyc-2-threads": "pytest benchmarks/bench_cold.py --benchmark-only"}  # benchmarks/README.md has it
 
 
-def bundle(_records: Records) -> str:
-    """What the shipped bundle says of itself."""
-    shipped = read_bundle(shipped_bundle("lite"))
+def bundle(_records: Records, name: str = DEFAULT_BUNDLE) -> str:
+    """What a shipped bundle says of itself."""
+    shipped = read_bundle(shipped_bundle(name))
     spec = shipped.spec
     rows = [
-        ("file", f"`ssa_fast/pretrained/lite.onnx`, {shipped.path.stat().st_size:,} bytes"),
+        ("file", f"`ssa_fast/pretrained/{name}.onnx`, {shipped.path.stat().st_size:,} bytes"),
         ("SHA-256", f"`{shipped.sha256}`"),
         ("of the checkpoint it was made from", f"`{spec.parent}`"),
         ("network", f"channels {'-'.join(map(str, spec.network.channels))}, {spec.network.norm} norm"),
@@ -32,7 +32,7 @@ def bundle(_records: Records) -> str:
         ("proof of its export", str(shipped.parity)),
         ("licence of the weights", spec.licence),
     ]
-    return table(("of the shipped bundle", "it says"), rows)
+    return table((f"of `{name}`", "it says"), rows)
 
 
 def sources(records: Records) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ssa_fast.doctor.finding import TENSORRT, Finding, version_numbers
 from ssa_fast.doctor.machine import Machine, verdict
 from ssa_fast.hardware import CUDA13_DRIVER, has_emulated_tensor_cores
+from ssa_fast.pretrained import DEFAULT_BUNDLE
 
 __all__ = [
     "apple_gpu",
@@ -118,8 +119,8 @@ def unused_gpu(machine: Machine) -> Finding | None:
             seen=f"{gpu} and {tensorrt[0]}, and torch is not installed",
             effect="TensorRT runs engines there; a bundle runs on the processor",
             fix=("" if is_new else f"update the driver to {CUDA13_DRIVER}; ")
-            + "build an engine, 'ssa-fast export lite --backend trt --profile PROFILE --cases CASES', and give infer "
-            "its folder as --bundle",
+            + f"build an engine, 'ssa-fast export {DEFAULT_BUNDLE} --backend trt --profile PROFILE --cases CASES', and "
+            "give infer its folder as --bundle",
         )
     return Finding(
         trap="a GPU that nothing uses",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,18 @@ def test_what_runs_where_nothing_is_said_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "name"), [("epyc-2-threads", "lite"), ("parity-epyc-2-threads", "lite"), ("parity-fast", "fast")]
+    ("record", "name"),
+    [("epyc-2-threads", "lite"), ("parity-epyc-2-threads", "lite"), ("parity-fast", "fast"), ("quality-fast", "fast")],
 )
 def test_a_record_is_of_the_shipped_weights(record: str, name: str) -> None:
     """By the SHA-256 of the file, or of one that the model card says had the same weights and graph."""
-    text = (ROOT / "benchmarks" / "results" / "0.1.0" / f"{record}.json").read_text(encoding="utf-8")
-    assert f"`{json.loads(text)['bundle_sha256'][:8]}...`" in _card(name)
+    assert f"`{_record(record)['bundle_sha256'][:8]}...`" in _card(name)
+
+
+@pytest.mark.parametrize("name", ["fast", "lite"])
+def test_the_cohort_beside_lite_is_of_the_shipped_weights(name: str) -> None:
+    found = _record("search-cohort")["bundles_sha256"][f"{name} bf16"]
+    assert found == hashlib.sha256(shipped_bundle(name).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", shipped_bundles())
@@ -44,6 +51,10 @@ def test_a_shipped_bundle_names_the_postprocessing_that_its_card_tells_of(name: 
 @pytest.mark.parametrize("name", shipped_bundles())
 def test_a_model_card_names_the_file_that_is_shipped(name: str) -> None:
     assert f"`{hashlib.sha256(shipped_bundle(name).read_bytes()).hexdigest()[:8]}...`" in _card(name)
+
+
+def _record(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / "0.1.0" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _card(name: str) -> str:
