@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssa_fast.cli.options import FOLDER, PATH, bytes_of
 from ssa_fast.cli.progress import progress_display
+from ssa_fast.cli.stopping import stop_signals
 from ssa_fast.cli.tuning import tuned
 from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_PATIENCE_S = 1.0  # a wrapper such as `timeout` may send one signal twice
-_STOPPING = b"stopping after this step; Ctrl-C again ends at once, without saving\n"
 _BARE = "warning: whole_brain begins with random weights here: it is meant to follow 'best', with --from CHECKPOINT"
 _EVERY = -1  # for the number of a fold: all of them
 
@@ -161,7 +157,7 @@ def _train_each(
 
     sources = dataclasses.replace(sources, store=CaseStore())
     epochs = []
-    with _signals() as is_stopped:
+    with stop_signals() as is_stopped:
         for folder, split in splits_of.items():
             if group.is_first:
                 _print_plan(config, split, sources, group)  # of the processes torchrun began, the others are silent
@@ -272,31 +268,3 @@ def _print_folds(out: Path, epochs: Sequence[Sequence[Mapping[str, Any]]]) -> No
     for line in found.lines():
         click.echo(line)
     click.echo(f"wrote {write_cross_validation(out, found)}")
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM, a batch system's way of ending a job, has been sent since: to be asked between steps.
-
-    A second Ctrl-C, `_PATIENCE_S` or more after the first signal, raises KeyboardInterrupt wherever the program is.
-    """
-    asked_at: list[float] = []
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if not asked_at:
-            # not click.echo: the signal may have come while it was printing; on a terminal, behind the bar and a ^C
-            os.write(2, b"\n" + _STOPPING if os.isatty(2) else _STOPPING)
-        elif number == signal.SIGINT and time.monotonic() - asked_at[0] >= _PATIENCE_S:
-            raise KeyboardInterrupt
-        asked_at.append(time.monotonic())
-
-    # a signal that whoever started us ignores (a script's background job, Ctrl-C) stays ignored
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heard = {number: handler for number, handler in earlier.items() if handler is not signal.SIG_IGN}
-    for number in heard:
-        signal.signal(number, ask)
-    try:
-        yield lambda: bool(asked_at)
-    finally:
-        for number, handler in heard.items():
-            signal.signal(number, handler)

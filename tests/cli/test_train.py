@@ -14,7 +14,6 @@ import torch
 from click.testing import CliRunner, Result
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from ssa_fast.cli import train as module
 from ssa_fast.cli import tuning
 from ssa_fast.cli.export import command as export
 from ssa_fast.cli.options import bytes_of
@@ -173,29 +172,6 @@ def test_whole_brain_from_nothing_is_warned_of_once_a_run(
     assert warnings(str(tmp_path / "one"), "--steps", "5") == 0
     assert warnings(str(tmp_path / "two"), "--from", str(tmp_path / "one" / "last.safetensors")) == 0
     assert "warning" not in _train(inputs, tmp_path / "three").output
-
-
-def test_a_second_ctrl_c_ends_at_once_and_the_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE_S", 0.0)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with module._signals() as is_stopped:
-        assert not is_stopped()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert is_stopped()
-        os.kill(os.getpid(), signal.SIGTERM)  # a batch system that repeats itself
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_an_ignored_signal_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with module._signals() as is_stopped:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert not is_stopped()
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
