@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _BARE = "warning: whole_brain begins with random weights here: it is meant to follow 'best', with --from CHECKPOINT"
+_NOTHING_HELD_OUT = "nothing is held out, so no score will say how well it does: --splits FILE --fold N holds cases out"
 _EVERY = -1  # for the number of a fold: all of them
 
 
@@ -182,6 +183,8 @@ def _print_plan(config: TrainConfig, split: Split, sources: Sources, group: Grou
     named = f" ({names})" if names else ""
     click.echo(f"training on {trained} cases, validating on {held_out}{named}, {_words(config)}")
     click.echo(f"{planned:.2f} GB planned for an update, on {placement.name}")
+    if not split.held_out:
+        click.echo(_NOTHING_HELD_OUT, err=True)
 
 
 def _splits_of(cases: tuple[Path, ...], splits: Path | None, fold: int | None, out: Path) -> dict[Path, Split]:

@@ -69,6 +69,12 @@ def test_freed_memory_is_kept_where_the_network_trains_on_a_processor(
     assert len(kept_memory) == (0 if torch.cuda.is_available() else 1)
 
 
+def test_a_run_that_holds_nothing_out_says_so(inputs: Path, tmp_path: Path) -> None:
+    done = _train(inputs, tmp_path)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("nothing is held out") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_a_step_costs_nothing(number: signal.Signals, inputs: Path, tmp_path: Path) -> None:
     assert _train(inputs, tmp_path / "whole").exit_code == 0
@@ -208,6 +214,7 @@ def test_every_fold_is_trained_scored_and_put_into_one_table(tmp_path: Path, mon
     done = CliRunner().invoke(command, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
     assert "training on 2 cases, validating on 1" in done.output
+    assert "nothing is held out" not in done.output
     assert "training on 1 cases, validating on 2" in done.output
     assert "mean of folds" in done.output
     assert sorted(read) == ["Case-0", "Case-1", "Case-2"]  # once each, whatever the number of folds
