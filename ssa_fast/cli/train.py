@@ -109,7 +109,7 @@ def command(
 
     OUT also gets best.safetensors (the epoch that did best on the held-out cases), training_stats.json with a line an
     epoch, training_history.png and model_info.json. Interrupt it (Ctrl-C) and run the same command again: it goes on
-    where it stopped. 'ssa-fast export' makes a bundle of a checkpoint. On a CPU the lite network takes half a second to
+    where it stopped. 'ssa-fast export' makes a bundle of a checkpoint. On a CPU the fast network takes half a second to
     a second a step, so an hour for 3,000 to 6,000.
     """
     try:

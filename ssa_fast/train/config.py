@@ -114,7 +114,7 @@ class ExecutionConfig:
 class TrainConfig:
     """One training run. What is written here is saved with every checkpoint."""
 
-    preset: str = "lite"  # or, with an `architecture`, the network's own name
+    preset: str = "fast"  # or, with an `architecture`, the network's own name
     architecture: UNetConfig | None = None  # of a network that is no preset; its norm goes with norm = "preset"
     norm: Literal["preset", "batch", "instance", "group"] = "instance"  # "preset": that of the network as it is drawn
     reestimate: bool = False  # batch norm's statistics from whole training cases, before scores and at the end

@@ -12,6 +12,7 @@ from torch import Tensor
 from ssa_fast.config import from_mapping, to_mapping
 from ssa_fast.errors import CheckpointError, ConfigError
 from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of
+from ssa_fast.model.spec import PRESETS, UNetConfig
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.state import Facts, Run
 
@@ -134,5 +135,13 @@ def refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
             )
         raise CheckpointError(
             f"{checkpoint.where}: holds '{checkpoint.spec.name}' ({theirs.words}), this run trains '{config.preset}' "
-            f"({ours.words}): give the same preset and norm, or architecture"
+            f"({ours.words}): {_advice(config, theirs)}"
         )
+
+
+def _advice(config: TrainConfig, wanted: UNetConfig) -> str:
+    """What to give so that the network is the wanted one."""
+    for name, preset in PRESETS.items():
+        if wanted == (preset if config.norm == "preset" else dataclasses.replace(preset, norm=config.norm)):
+            return f"give --preset {name}"
+    return "give the same preset and norm, or architecture"

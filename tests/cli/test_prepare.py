@@ -137,7 +137,7 @@ def test_describe_without_matplotlib_says_so_before_it_reads(
 def test_training_on_a_prepared_folder_is_training_on_its_cases(
     cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
     (tmp_path / "recipe.toml").write_text(RECIPE)
     (tmp_path / "splits.toml").write_text('folds = [["Case-1"]]')
     run(prepare, cases, "--out", tmp_path / "prepared")

@@ -42,7 +42,7 @@ precision = "float32"
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
     monkeypatch.setattr(tuning, "cache_folder", lambda: tmp_path / "cache")  # what was measured here is not asked
 
 
@@ -119,6 +119,7 @@ def test_a_finished_run_is_said_to_be_finished_and_gone_on_with_for_more_steps(i
 def test_what_is_said_to_come_next_works_as_it_stands(
     preset: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(PRESETS, "lite", tiny_config())
     monkeypatch.setitem(PRESETS, "reference", tiny_config("batch"))
     deep = UNetConfig(
         channels=(4, 6, 8), norm="instance", stem="half", convolutions=(1, 2, 3), decoder_convolutions=(1, 1)

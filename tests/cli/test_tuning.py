@@ -35,7 +35,7 @@ KNOWN = "float32, contiguous: measured on this machine on 2026-01-31"
 
 @pytest.fixture(autouse=True)
 def _a_cache_and_a_measurement_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     trials = [

@@ -24,7 +24,7 @@ COMPILED = dataclasses.replace(CONFIG, compile="on")
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "lite", UNetConfig(channels=(4, 6), norm="batch", stem="none"))  # compiles in seconds
+    monkeypatch.setitem(PRESETS, "fast", UNetConfig(channels=(4, 6), norm="batch", stem="none"))  # compiles in seconds
 
 
 class _Uncompilable(nn.Module):

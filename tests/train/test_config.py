@@ -41,7 +41,7 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
     [
         ({"preset": "large"}, "preset must be one of reference, lite"),
         ({"preset": "large"}, r"or have an \[architecture\] table, got 'large'"),
-        ({"architecture": MEMBERS["deep"]}, "preset 'lite' has an architecture: give the network another name"),
+        ({"architecture": MEMBERS["deep"]}, "preset 'fast' has an architecture: give the network another name"),
         ({"preset": "../mine", "architecture": MEMBERS["deep"]}, "'../mine' names files: take letters"),
         ({"preset": "", "architecture": MEMBERS["deep"]}, "names files"),
         ({"preset": "mine", "architecture": MEMBERS["deep"]}, "norm is 'instance', that of the architecture 'batch'"),
@@ -68,8 +68,8 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"held_out_patches": 0}, "must be 1 or more"),
         ({"phantoms": -1}, "phantoms must be 0 to 1000"),
         ({"phantom_share": 1.1}, "phantom_share in"),
-        ({"supervised_levels": 4}, "supervised_levels must be 0 to 3 for 'lite', got 4"),
-        ({"reestimate": True}, "reestimate is for batch norm, 'lite' has instance norm"),
+        ({"supervised_levels": 4}, "supervised_levels must be 0 to 3 for 'fast', got 4"),
+        ({"reestimate": True}, "reestimate is for batch norm, 'fast' has instance norm"),
         ({"schedule": "plateau"}, "no warm-up: set warmup_steps to 0, got 100"),
     ],
 )

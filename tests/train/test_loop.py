@@ -47,9 +47,9 @@ SHORT = TrainConfig(
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """The loop is under test, not the network: `lite` is a thousandth of itself, but where a test must learn."""
+    """The loop is under test, not the network: `fast` is a thousandth of itself, but where a test must learn."""
     if "slow" not in request.keywords:
-        monkeypatch.setitem(PRESETS, "lite", tiny_config())
+        monkeypatch.setitem(PRESETS, "fast", tiny_config())
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_run_reports_validates_and_leaves_a_checkpoint_that_opens(cases: list[
     stats = (tmp_path / STATS).read_text()
     assert json.loads(stats) == checkpoint.facts["epochs"]
     assert len(stats.splitlines()) == 2 + 2  # brackets, and a line an epoch
-    assert json.loads((tmp_path / INFO).read_text())["network"] == "lite"
+    assert json.loads((tmp_path / INFO).read_text())["network"] == "fast"
     network_of(checkpoint)
 
 
@@ -287,7 +287,14 @@ def test_more_steps_may_be_asked_for_but_no_other_change(cases: list[CaseFiles],
 @pytest.mark.slow
 def test_a_network_learns_one_case(cases: list[CaseFiles], tmp_path: Path) -> None:
     config = dataclasses.replace(
-        SHORT, steps=60, report_every=20, epoch_steps=60, learning_rate=3e-3, ema_decay=0.8, tumor_share=1.0
+        SHORT,
+        preset="lite",
+        steps=60,
+        report_every=20,
+        epoch_steps=60,
+        learning_rate=3e-3,
+        ema_decay=0.8,
+        tumor_share=1.0,
     )
     bright = _with_bright_tumor(cases[0], tmp_path / "bright")
     reports: list[Progress] = []
@@ -474,6 +481,20 @@ def test_weights_of_another_network_cannot_be_begun_with(cases: list[CaseFiles],
             Sources(start=tiny_checkpoint(norm="batch")),
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_the_preset_that_weights_are_of_is_named(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
+    with pytest.raises(CheckpointError, match=r"this run trains 'fast' .*: give --preset lite$"):
+        train(
+            SHORT,
+            Split(training=cases[:1]),
+            tmp_path / "run",
+            lambda progress: None,
+            Sources(start=tiny_checkpoint(stem="none")),
+        )
 
 
 def test_training_without_cases_is_refused(tmp_path: Path) -> None:

@@ -93,12 +93,12 @@ REFERENCE = TrainConfig(preset="reference", norm="preset", patch=(128, 128, 128)
 
 
 @pytest.mark.parametrize("recomputed_levels", [0, 2, 4])
-@pytest.mark.parametrize("preset", ["reference", "lite"])
+@pytest.mark.parametrize("preset", ["reference", "lite", "fast"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
 def test_the_plan_is_what_is_alive_in_an_update(dtype: torch.dtype, preset: str, recomputed_levels: int) -> None:
     config = dataclasses.replace(REFERENCE, preset=preset, recomputed_levels=recomputed_levels)
     tracked = tracked_peak(config, dtype)
-    assert tracked <= planned_memory(config, dtype.itemsize).peak <= 1.1 * tracked
+    assert tracked <= planned_memory(config, dtype.itemsize).peak <= 1.11 * tracked
 
 
 @pytest.mark.parametrize("recomputed_levels", [0, 1, 3])
@@ -115,10 +115,11 @@ def test_the_plan_is_what_is_alive_in_an_update_of_any_member(name: str, recompu
     assert 0.98 * tracked <= planned_memory(config, 4).peak <= 1.15 * tracked
 
 
-def test_coarse_heads_are_planned_too() -> None:
-    config = TrainConfig(patch=(64, 64, 64), supervised_levels=3)
+@pytest.mark.parametrize("preset", ["lite", "fast"])
+def test_coarse_heads_are_planned_too(preset: str) -> None:
+    config = TrainConfig(preset=preset, supervised_levels=3)
     tracked = tracked_peak(config, torch.float32)
-    assert tracked <= planned_memory(config, 4).peak <= 1.15 * tracked  # a small patch: the weights are half of it
+    assert tracked <= planned_memory(config, 4).peak <= 1.15 * tracked  # a small patch: the weights are a quarter of it
     assert planned_memory(config, 4).peak > planned_memory(dataclasses.replace(config, supervised_levels=0), 4).peak
 
 

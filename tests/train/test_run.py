@@ -28,7 +28,7 @@ FP16 = dataclasses.replace(FLOAT32, dtype=torch.float16)
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
 
 
 def _saved(folder: Path, placement: Placement = FLOAT32, scale: float = 512.0) -> Run:
@@ -123,7 +123,7 @@ def test_a_scaler_without_its_numbers_is_refused(tmp_path: Path) -> None:
 
 def test_a_patch_of_one_voxel_at_the_deepest_level_is_refused(tmp_path: Path) -> None:
     edge = CONFIG.network.divisor
-    with pytest.raises(ConfigError, match="leaves one voxel at the deepest level of 'lite'"):
+    with pytest.raises(ConfigError, match="leaves one voxel at the deepest level of 'fast'"):
         open_run(dataclasses.replace(CONFIG, patch=(edge, edge, edge)), tmp_path, Sources(), FLOAT32)
 
 
@@ -150,6 +150,6 @@ def test_a_damaged_optimizer_is_refused(change: Callable[..., object], words: st
 
 def test_a_preset_that_has_changed_since_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _saved(tmp_path)
-    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
+    monkeypatch.setitem(PRESETS, "fast", tiny_config(stem="none"))
     with pytest.raises(CheckpointError, match="give the same preset and norm"):
         open_run(CONFIG, tmp_path, Sources(), FLOAT32)

@@ -75,7 +75,7 @@ def test_the_deepest_level_has_no_decoder_to_supervise(preset: str, most: int) -
 
 
 def test_heads_come_back_with_a_run_and_are_not_in_its_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
     config = TrainConfig(patch=(16, 16, 16), steps=2, precision="float32", supervised_levels=2)
     run = open_run(config, tmp_path, Sources(), PLACEMENT)
     for parameter in run.parameters:

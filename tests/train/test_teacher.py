@@ -27,7 +27,7 @@ TAUGHT = dataclasses.replace(CONFIG, loss=LossConfig(distillation=1.0))
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
 
 
 @pytest.fixture(scope="module")

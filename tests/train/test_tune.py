@@ -32,7 +32,7 @@ COMPILED = dataclasses.replace(BASELINE, is_compiled=True)
 
 @pytest.fixture(autouse=True)
 def _tiny_networks_and_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
     processor = dataclasses.replace(hardware.cpu(), name="AMD", flags=frozenset({"avx512_bf16"}))
     monkeypatch.setattr(hardware, "cpu", lambda: processor)
 

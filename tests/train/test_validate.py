@@ -36,7 +36,7 @@ PLACEMENT = choose_placement(CONFIG, Group())
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config())
+    monkeypatch.setitem(PRESETS, "fast", tiny_config())
     run = open_run(CONFIG, tmp_path / "run", Sources(), PLACEMENT)
     torch.nn.init.normal_(run.averaged.head.bias)  # not all background
     return run
