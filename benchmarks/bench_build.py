@@ -20,7 +20,7 @@ from ssa_fast.volume.case import CaseFiles, find_cases
 
 
 @pytest.mark.benchmark(group="export and engine build")
-@pytest.mark.parametrize("preset", ["lite", "reference"])
+@pytest.mark.parametrize("preset", ["lite", "fast", "reference"])
 def bench_export_bundle(benchmark: BenchmarkFixture, preset: str, tmp_path: Path) -> None:
     """From weights to the proven file, on a tiny case."""
     from tests.cases import write_case

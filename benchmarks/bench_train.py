@@ -41,7 +41,7 @@ def nnunet_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @pytest.mark.benchmark(group="training step")
-@pytest.mark.parametrize("preset", ["lite", "reference"])
+@pytest.mark.parametrize("preset", ["lite", "fast", "reference"])
 def bench_an_update_against_nnunets(benchmark: BenchmarkFixture, preset: str, tmp_path: Path) -> None:
     """A B A B: ours in this machine's precision and layout, against float32 in contiguous layout with SGD."""
     edge = 32 if benchmark.disabled else 128
