@@ -13,6 +13,7 @@ from benchmarks import quiet
 from benchmarks.plain_convolution import Yardstick
 from benchmarks.suite import Suite, row_of
 from benchmarks.targets import known, load_targets, table
+from ssa_fast.errors import ConfigError
 from ssa_fast.files import write_json
 from ssa_fast.measure import machine_line
 from ssa_fast.model.bundle import Bundle, read_bundle
@@ -49,7 +50,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         is_busy = refusal is not None
         if refusal is not None and not config.getoption("busy"):
             raise pytest.UsageError(refusal)
-    config.stash[_SUITE] = Suite(folder=folder, is_busy=is_busy)
+    try:
+        config.stash[_SUITE] = Suite(folder=folder, is_busy=is_busy)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

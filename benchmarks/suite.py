@@ -1,7 +1,7 @@
 """The record of a suite: one row a benchmark, beside the machine, and the yardstick of the same minute in each row.
 
-`benchmarks/results/VERSION/MACHINE.json` holds it. A later run on the same machine replaces the rows that it measured,
-so a part of the suite can be run again.
+`benchmarks/results/VERSION/MACHINE.json` holds it. A later run on the same machine, with the same versions of what both
+have, replaces the rows that it measured, so a part of the suite can be run again. Any other run is refused there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import plain_convolution
 from benchmarks.records import commit, machine_facts, machine_name, read_record
+from ssa_fast.errors import ConfigError
 from ssa_fast.files import write_json
 
 __all__ = ["FORM", "Suite", "row_of"]
@@ -31,6 +32,8 @@ class Suite:
     def __post_init__(self) -> None:
         self.machine = machine_facts()
         self.rows: dict[str, dict[str, Any]] = {}
+        if self.path is not None and self.path.is_file():
+            self._take_up(self.path)
 
     @property
     def path(self) -> Path | None:
@@ -50,20 +53,32 @@ class Suite:
             "command": "pytest benchmarks --benchmark-only --records FOLDER",
             "machine": self.machine,
             "yardstick": plain_convolution.NAME,
-            "rows": dict(sorted((self._earlier() | self.rows).items())),
+            "rows": dict(sorted(self.rows.items())),
         }
 
-    def _earlier(self) -> dict[str, dict[str, Any]]:
-        """Rows of a run on the same machine, with the same yardstick; of another they would mean something else."""
-        if self.path is None or not self.path.is_file():
-            return {}
-        earlier = read_record(self.path)
-        same = earlier.get("form") == FORM and earlier.get("yardstick") == plain_convolution.NAME
-        if not same or earlier.get("machine") != self.machine:
-            print(f"\n{self.path}: of another machine, other versions or another form: its rows are not kept")
-            return {}
-        rows: dict[str, dict[str, Any]] = earlier["rows"]
-        return rows
+    def _take_up(self, path: Path) -> None:
+        """Go on with the rows of an earlier run; packages that only one of the two had are of both.
+
+        Raises ConfigError where they mean something else: of another machine, version, yardstick or form.
+        """
+        earlier = read_record(path)
+        machine: dict[str, Any] = earlier.get("machine", {})
+        versions: dict[str, str] = machine.get("versions", {})
+        here: dict[str, str] = self.machine["versions"]
+        pairs = [
+            ("form", earlier.get("form"), FORM),
+            ("yardstick", earlier.get("yardstick"), plain_convolution.NAME),
+            *((key, machine.get(key), value) for key, value in self.machine.items() if key != "versions"),
+            *((name, version, here[name]) for name, version in versions.items() if name in here),
+        ]
+        for what, there, now in pairs:
+            if there != now:
+                raise ConfigError(
+                    f"{path}: its {what} is {there}, here {now}: give another folder as --records, or delete the file "
+                    "to begin anew"
+                )
+        self.machine["versions"] = versions | here
+        self.rows = dict(earlier["rows"])
 
 
 def row_of(benchmark: Any, yardstick: plain_convolution.Yardstick, foreign: float | None) -> dict[str, Any]:

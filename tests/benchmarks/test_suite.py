@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import plain_convolution
 from benchmarks.plain_convolution import Yardstick
 from benchmarks.suite import FORM, Suite
+from ssa_fast.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = """
@@ -55,17 +57,46 @@ def test_rows_of_an_earlier_run_on_this_machine_stay_until_they_are_measured_aga
     assert record["machine"]["threads"] >= 1
 
 
-@pytest.mark.parametrize("changed", ["machine", "yardstick", "form"])
-def test_rows_of_another_machine_or_yardstick_do_not_stay(changed: str, tmp_path: Path) -> None:
-    first = Suite(folder=tmp_path)
-    first.add("one", _row())
-    assert first.path is not None
-    record = json.loads(first.path.read_text())
-    record[changed] = {"cpu": "another"} if changed == "machine" else "another"
-    first.path.write_text(json.dumps(record))
-    second = Suite(folder=tmp_path)
-    second.add("two", _row())
-    assert json.loads(first.path.read_text())["rows"].keys() == {"two"}
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        (("machine", "memory_gb"), "its memory_gb is another, here"),
+        (("machine", "versions", "numpy"), "its numpy is another, here"),
+        (("yardstick",), "its yardstick is another, here"),
+        (("form",), "its form is another, here"),
+    ],
+)
+def test_a_record_of_another_machine_version_or_yardstick_is_refused_and_kept(
+    way: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    path, record = _recorded(tmp_path)
+    place = record
+    for key in way[:-1]:
+        place = place[key]
+    place[way[-1]] = "another"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=words):
+        Suite(folder=tmp_path)
+    assert json.loads(path.read_text()) == record
+
+
+def test_what_only_one_of_two_runs_had_installed_is_of_both(tmp_path: Path) -> None:
+    path, record = _recorded(tmp_path)
+    record["machine"]["versions"]["monai"] = "1.2"
+    del record["machine"]["versions"]["numpy"]
+    path.write_text(json.dumps(record))
+    Suite(folder=tmp_path).add("two", _row())
+    found = json.loads(path.read_text())
+    assert found["machine"]["versions"] == {**record["machine"]["versions"], "numpy": np.__version__}
+    assert found["rows"].keys() == {"one", "two"}
+
+
+def _recorded(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The path of a record of one row, and what is in it."""
+    suite = Suite(folder=folder)
+    suite.add("one", _row())
+    assert suite.path is not None
+    return suite.path, json.loads(suite.path.read_text())
 
 
 def test_nothing_is_written_where_nobody_asked(tmp_path: Path) -> None:
