@@ -56,16 +56,17 @@ def measured_network(
 
     @cache
     def network(name: str, precision: str) -> Measured:
+        def int8_of(bundle: Path, case: CaseFiles) -> Path | None:
+            return int8_bundle_of(bundle, case, folder / f"{name}-int8.onnx") if precision == "int8" else None
+
         if name == "lite":
             lite = request.getfixturevalue("lite").path
             if request.config.getoption("benchmark_disable"):
                 return Measured(bundle=lite, weights="random")
-            is_int8 = precision == "int8"
-            int8 = int8_bundle_of(lite, case_files, folder / "int8.onnx") if is_int8 else None
-            return Measured(bundle=lite, weights="shipped", int8=int8)
+            return Measured(bundle=lite, weights="shipped", int8=int8_of(lite, case_files))
         if preset_of(read_bundle(asked_bundle).spec) == name:
             return Measured(bundle=asked_bundle, weights="asked", int8=int8_bundle)
-        return Measured(bundle=random(name), weights="random")
+        return Measured(bundle=random(name), weights="random", int8=int8_of(random(name), tiny_case))
 
     return network
 
