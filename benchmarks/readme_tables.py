@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.ladder_figure import dice_words
 from benchmarks.records import read_record
 from benchmarks.targets import finding, load_targets
+from ssa_fast.pretrained import DEFAULT_BUNDLE
 
 __all__ = ["TABLES", "cached_record"]
 
@@ -29,18 +30,20 @@ def cached_record(records: Path, name: str) -> dict[str, Any]:
 
 def _whole_case(records: Path) -> list[str]:
     lines = [
-        "| backend | seconds a case, median (range) | of it the network | peak memory | mean Dice WT / TC / ET |",
-        "|---|---|---|---|---|",
+        "| backend | seconds a case, median (range) of three calls | peak memory | mean Dice WT / TC / ET |",
+        "|---|---|---|---|",
     ]
-    backends = cached_record(records, "epyc-2-threads")["backends"]
-    for key in ("openvino-bf16", "openvino-float32", "torch-bf16", "torch-float32", "ort-float32"):
-        row = backends[key]
+    backends = cached_record(records, f"whole-cases-{DEFAULT_BUNDLE}")["backends"]
+    for key, row in sorted(backends.items(), key=lambda form: form[1]["median_seconds"]):
         name, precision = key.split("-")
-        dice = " / ".join(f"{row['fold_0_mean_dice'][region]:.3f}" for region in _REGIONS)
         seconds = f"{row['median_seconds']:.2f} ({row['min_seconds']:.2f} to {row['max_seconds']:.2f})"
-        memory = f"{row['median_network_seconds']:.2f} | {row['peak_memory_gb']:.2f} GB"
-        lines.append(f"| `{name}` {precision} | {seconds} | {memory} | {dice} |")
+        dice = _dice(row["unseen_mean_dice"])
+        lines.append(f"| `{name}` {precision} | {seconds} | {row['peak_memory_gb']:.2f} GB | {dice} |")
     return lines
+
+
+def _dice(by_region: Mapping[str, float]) -> str:
+    return " / ".join(f"{by_region[region]:.3f}" for region in _REGIONS)
 
 
 _FORMS = {
@@ -56,7 +59,7 @@ _FORMS = {
 
 
 def _forms(records: Path) -> list[str]:
-    record = cached_record(records, "parity-epyc-2-threads")
+    record = cached_record(records, f"parity-{DEFAULT_BUNDLE}")
     speed = record["times_as_fast_as_float32_by_openvino_float32"]
     lines = [
         "| form, by | file | least equal labels | mean Dice change WT / TC / ET | of held-out ones | speed |",
@@ -96,9 +99,9 @@ def _interval(ratio: Mapping[str, float]) -> str:
 
 
 def _ladder(records: Path) -> list[str]:
-    """Nothing where no ladder was recorded."""
+    """Of the default bundle; nothing where it was not recorded."""
     lines: list[str] = []
-    for path in sorted(records.glob("ladder-*.json")):
+    for path in records.glob(f"ladder-{DEFAULT_BUNDLE}.json"):
         record = read_record(path)
         shape = " x ".join(map(str, record["input"][2:]))
         lines += [
@@ -165,9 +168,9 @@ def _patch_row(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _scaling(records: Path) -> list[str]:
-    """A line of each record; nothing where none is."""
+    """A line of each record of the default bundle; nothing where none is."""
     lines = []
-    for path in sorted(records.glob("scaling-volume-*.json")):
+    for path in records.glob(f"scaling-volume-{DEFAULT_BUNDLE}.json"):
         record = read_record(path)
         shapes = [" x ".join(map(str, point["shape"])) for point in record["volume"]]
         lines.append(
@@ -176,7 +179,7 @@ def _scaling(records: Path) -> list[str]:
             f"{record['peak_bytes_a_voxel']:.0f} bytes a voxel; all threads are "
             f"{record['times_as_fast_with_all_threads']:.2f} times as fast as one (`{path.name}`)."
         )
-    for path in sorted(records.glob("scaling-cases-*.json")):
+    for path in records.glob(f"scaling-cases-{DEFAULT_BUNDLE}.json"):
         record = read_record(path)
         drift = record["second_half_by_first"]
         lines.append(
@@ -184,7 +187,7 @@ def _scaling(records: Path) -> list[str]:
             f"{drift['seconds']:.2f} times as long as the first and {statistics.median(record['resident_mb']):.0f} MB, "
             f"{drift['resident_mb_a_case']:+.2f} MB a case (`{path.name}`)."
         )
-    for path in sorted(records.glob("scaling-memory-*.json")):
+    for path in records.glob(f"scaling-memory-{DEFAULT_BUNDLE}.json"):
         record = read_record(path)
         told = ", ".join(
             f"{row['granted']}: {row['network_seconds']:.1f} s, {row['passes']} passes, {row['peak_gb']:.2f} GB"
@@ -197,10 +200,10 @@ def _scaling(records: Path) -> list[str]:
 
 
 def _windows(records: Path) -> list[str]:
-    lines = ["| in | mean Dice WT / TC / ET |", "|---|---|"]
-    for name, row in cached_record(records, "epyc-2-threads")["windows"].items():
-        if isinstance(row, Mapping):
-            lines.append(f"| {name} | {' / '.join(f'{row[region]:.3f}' for region in _REGIONS)} |")
+    lines = [f"| in | `{DEFAULT_BUNDLE}`: mean Dice WT / TC / ET | `lite` |", "|---|---|---|"]
+    before = cached_record(records, "epyc-2-threads")["windows"]
+    for name, row in cached_record(records, f"whole-cases-{DEFAULT_BUNDLE}")["windows"].items():
+        lines.append(f"| {name} | {_dice(row)} | {_dice(before[name])} |")
     return lines
 
 

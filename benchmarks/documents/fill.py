@@ -51,6 +51,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "statistics": accuracy.statistics,
         "training": speed.training,
         "unseen": accuracy.unseen,
+        "whole cases": speed.whole_cases,
         "windows": accuracy.windows,
     }
 )

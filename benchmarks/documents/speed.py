@@ -18,19 +18,30 @@ __all__ = [
     "search_cohort",
     "seconds",
     "training",
+    "whole_cases",
 ]
 
 _LEAST_SHOWN = 0.02  # of a network's time
 
 
 def seconds(records: Records) -> str:
-    """Files to files, one case after the other."""
+    """Files to files, by earlier bundles of `lite`, one case after the other."""
     rows = []
     for name in ("epyc-2-threads", "xeon-2-threads"):
         for of in records[name]["backends"].values():
             dice = of.get("fold_0_mean_dice") or records[name]["fold_0_mean_dice"]
             rows.append((of["device"], _spread(of), of["median_network_seconds"], of["peak_memory_gb"], regions(dice)))
     head = ("by", "seconds a case, median (range)", "of it the network", "peak GB", "fold 0, mean Dice WT / TC / ET")
+    return table(head, rows)
+
+
+def whole_cases(records: Records) -> str:
+    """The command over all cases, in every form."""
+    rows = []
+    for form, of in records["whole-cases-fast"]["backends"].items():
+        backend, precision = form.split("-")
+        rows.append((f"`{backend}` {precision}", _spread(of), of["peak_memory_gb"], regions(of["unseen_mean_dice"])))
+    head = ("by", "seconds a case, median (range) of calls", "peak GB", "fold 0, mean Dice WT / TC / ET")
     return table(head, rows)
 
 
@@ -75,7 +86,7 @@ def cold(records: Records) -> str:
 
 def layers(records: Records) -> str:
     """Where a network's time goes, by resolution and kind of layer."""
-    precisions = records["layers-lite"]["precisions"]
+    precisions = records["layers-fast"]["precisions"]
     kinds = next(iter(precisions.values()))["share"]
     rows = []
     for kind in sorted(kinds, key=lambda name: -max(of["share"][name] for of in precisions.values())):

@@ -60,7 +60,7 @@ def test_each_rung_has_its_time_gain_and_dice(ladder: dict[str, Any], tmp_path: 
 
 def test_the_ladder_is_a_table_of_the_readme(ladder: dict[str, Any], tmp_path: Path) -> None:
     assert TABLES["ladder"](tmp_path) == []
-    (tmp_path / "ladder-lite.json").write_text(json.dumps(ladder))
+    (tmp_path / "ladder-fast.json").write_text(json.dumps(ladder))
     said = "\n".join(TABLES["ladder"](tmp_path))
     assert "| second, on first | 4.00 | 2.00 | 2.0 | 1.00 GB | -0.0123 | kept |" in said
     assert "| third, on second | 6.00 | 2.00 | 1.3 | 1.00 GB | -0.0123 | dropped: slower |" in said
@@ -105,7 +105,7 @@ def test_scaling_is_drawn_and_what_is_absent_is_said(tmp_path: Path) -> None:
     said = _texts(draw_scaling("lite", volume, cases, None))
     for words in ("voxels^1.00", "second half x 1.00, +0.00 MB a case", "not recorded"):
         assert words in said, (words, said)
-    (tmp_path / "scaling-volume-lite.json").write_text(json.dumps(volume))
+    (tmp_path / "scaling-volume-fast.json").write_text(json.dumps(volume))
     [line] = TABLES["scaling"](tmp_path)
     assert "to the power of 1.00 (1 x 1 x 1 to 4 x 4 x 4), memory by 100 bytes a voxel" in line
 
