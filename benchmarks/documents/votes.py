@@ -13,9 +13,9 @@ __all__ = ["doubt", "mended", "mirrored", "together"]
 _DICE = "Dice WT / TC / ET"
 
 
-def mirrored(records: Records) -> str:
+def mirrored(records: Records, record: str = "quality") -> str:
     """How mirroring changes the mean Dice, by axes."""
-    cases = records["quality"]["cases"].values()
+    cases = records[record]["cases"].values()
     rows = []
     for axes in (key for key in next(iter(cases))["dice"] if key != "none"):
         changes = []
@@ -33,13 +33,13 @@ def together(records: Records) -> str:
     return table(("networks", f"{_DICE}, mean of fold 0"), ((name, regions(dice)) for name, dice in ensemble.items()))
 
 
-def doubt(records: Records) -> str:
+def doubt(records: Records, record: str = "quality") -> str:
     """How the two numbers of `--uncertainty` go with the real Dice, a region each."""
     rows = []
     for name, key, votes in (("expected Dice", "expected_dice", "none"), ("agreement along x", "agreement", "x")):
         columns: list[list[str]] = []
         for groups in ((True, False), (True,)):
-            cases = [case for case in records["quality"]["cases"].values() if case["unseen"] in groups]
+            cases = [case for case in records[record]["cases"].values() if case["unseen"] in groups]
             said: npt.NDArray[np.float64] = np.array([case[key][votes] for case in cases]).ravel()
             real: npt.NDArray[np.float64] = np.array([case["dice"][votes] for case in cases]).ravel()
             columns.append([fixed((said - real).mean(), 2), fixed(np.corrcoef(said, real)[0, 1], 2)])
