@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,20 +26,19 @@ from ssa_fast.cli.options import (
     share_of,
     window_of,
 )
+from ssa_fast.cli.outcomes import say_outcomes
 from ssa_fast.cli.pace import keep_pace_of, pace_key, pace_of
 from ssa_fast.cli.quality import quality_of, quality_options
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import CohortError, ConfigError, SsaFastError
 from ssa_fast.hardware import keep_heap_small
-from ssa_fast.infer.cohort import CohortRun, Outcome, segment_cohort, shard
-from ssa_fast.infer.doubt import Doubt
+from ssa_fast.infer.cohort import CohortRun, segment_cohort, shard
 from ssa_fast.infer.intake import Intake
 from ssa_fast.infer.opening import open_network
 from ssa_fast.infer.plan import Plan, Wish
 from ssa_fast.infer.quality import Quality
 from ssa_fast.infer.record import RESULTS
 from ssa_fast.infer.segmenter import Segmenter
-from ssa_fast.measure import peak_memory_bytes
 from ssa_fast.pretrained import DEFAULT_BUNDLE
 from ssa_fast.volume.case import CaseFiles, read_case
 
@@ -164,7 +162,7 @@ def command(cases: tuple[Path, ...], **given: Any) -> None:
         run = CohortRun(out=options.out, facts=facts, results=results, is_resumed=options.resume)
         try:
             with closing(segment_cohort(segmenter, found, run, _print_plan)) as outcomes:  # after Ctrl-C, too
-                _take(outcomes, len(found), run.out)
+                say_outcomes(outcomes, len(found), run.out)
         finally:
             if segmenter.pace is not None:
                 keep_pace_of(key, segmenter.pace)
@@ -184,7 +182,7 @@ def _run_on_ray(found: list[CaseFiles], options: _Options, results: str) -> None
         crew_of(wish, open_network, run) as crew,
         closing(crew.segment(found, ready_printer(), _print_plan)) as outcomes,
     ):
-        _take(outcomes, len(found), options.out, lambda: crew.peak_bytes)
+        say_outcomes(outcomes, len(found), options.out, lambda: crew.peak_bytes)
 
 
 def _anywhere(options: _Options) -> _Options:
@@ -201,31 +199,6 @@ def _segmenter_within(options: _Options, share_bytes: int) -> tuple[Segmenter, M
     opened, facts = _opened(options)
     wish = _wish(options, opened, share_bytes)
     return Segmenter(opened, wish, intake=_intake(options), quality=options.quality), facts
-
-
-def _take(
-    outcomes: Iterator[Outcome], count: int, out: Path, peak_bytes: Callable[[], int] = peak_memory_bytes
-) -> None:
-    """Say what became of each of `count` cases, and in the end raise CohortError if some failed."""
-    seconds, kept, failed = [], 0, []
-    for place, outcome in enumerate(outcomes, start=1):
-        _print_outcome(outcome, place, count)
-        if outcome.error is not None:
-            failed.append(outcome.name)
-        elif outcome.is_kept:
-            kept += 1
-        else:
-            seconds.append(sum(outcome.seconds.values()))
-        del outcome  # with its labels, before the next one is waited for
-    if seconds:
-        click.echo(
-            f"{len(seconds)} of {count} cases in {out}: median {statistics.median(seconds):.2f} s a case, "
-            f"peak memory {peak_bytes() / 1e9:.2f} GB"
-        )
-    if kept:
-        click.echo(f"{kept} of {count} cases were there already")
-    if failed:
-        raise CohortError(f"{len(failed)} of {count} cases failed: {', '.join(failed)} (each has its line above)")
 
 
 def _opened(options: _Options) -> tuple[Backend, dict[str, object]]:
@@ -287,21 +260,4 @@ def _print_plans(found: list[CaseFiles], segmenter: Segmenter, *, as_json: bool)
 
 def _print_plan(name: str, plan: Plan) -> None:
     click.echo(f"{name}: {plan}")
-    sys.stdout.flush()
-
-
-def _print_outcome(outcome: Outcome, place: int, count: int) -> None:
-    head = f"[{place}/{count}] {outcome.name}"
-    if outcome.is_kept:
-        click.echo(f"{head}: there already")
-    elif outcome.record is None:
-        message = str(outcome.error).removeprefix(f"case {outcome.name}: ")
-        stale = " (what is in its place is of an earlier run)" if outcome.is_stale else ""
-        click.echo(f"{head}: {message}{stale}", err=True)
-    else:
-        stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in outcome.seconds.items())
-        volumes = ", ".join(f"{name} {volume:.1f}" for name, volume in outcome.record["volumes_ml"].items())
-        click.echo(f"{head}: {sum(outcome.seconds.values()):.2f} s ({stages}); {volumes} ml")
-        if outcome.record["doubt"] is not None:
-            click.echo(f"{head}: {Doubt(**outcome.record['doubt'])}")
     sys.stdout.flush()
