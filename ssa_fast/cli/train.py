@@ -59,7 +59,7 @@ def _fold(_context: click.Context, _parameter: click.Parameter, value: str | Non
     metavar="NAME|FILE.toml",
     help="Settings: best, whole_brain, original, or a file of your own; the options below go before it.",
 )
-@click.option("--preset", help="Network: lite, fast or reference.")
+@click.option("--preset", help="Network: fast, unless a recipe says otherwise, lite or reference.")
 @click.option("--steps", type=int, help="Updates of the weights.")
 @click.option("--batch", type=int, help="Patches at once.")
 @click.option("--accumulate", type=int, help="Batches whose gradients one update adds up.")
@@ -109,8 +109,8 @@ def command(
 
     OUT also gets best.safetensors (the epoch that did best on the held-out cases), training_stats.json with a line an
     epoch, training_history.png and model_info.json. Interrupt it (Ctrl-C) and run the same command again: it goes on
-    where it stopped. 'ssa-fast export' makes a bundle of a checkpoint. On a CPU the fast network takes half a second to
-    a second a step, so an hour for 3,000 to 6,000.
+    where it stopped. 'ssa-fast export' makes a bundle of a checkpoint. On a CPU `fast` takes half a second to a second
+    a step, so an hour for 3,000 to 6,000.
     """
     try:
         from ssa_fast.model.checkpoint import load_weights

@@ -29,8 +29,10 @@ def resume(run: Run) -> None:
     if dataclasses.replace(facts.config, steps=run.config.steps) != run.config:
         saved, wanted = to_mapping(facts.config), to_mapping(run.config)
         changed = [key for key, value in saved.items() if value != wanted[key] and key != "steps"]
+        of_preset = f" ('{facts.config.preset}', not '{run.config.preset}')" if "preset" in changed else ""
         raise CheckpointError(
-            f"{run.path}: was trained with another {', '.join(changed)}: give the same configuration, or another --out"
+            f"{run.path}: was trained with another {', '.join(changed)}{of_preset}: give the same configuration, or "
+            "another --out"
         )
     refuse_another_network(checkpoint, run.config)
     run.network.load_state_dict(network_of(checkpoint, "network").state_dict())
@@ -141,7 +143,7 @@ def refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
 
 def _advice(config: TrainConfig, wanted: UNetConfig) -> str:
     """What to give so that the network is the wanted one."""
-    for name, preset in PRESETS.items():
+    for name, preset in PRESETS.items() if config.architecture is None else ():
         if wanted == (preset if config.norm == "preset" else dataclasses.replace(preset, norm=config.norm)):
             return f"give --preset {name}"
     return "give the same preset and norm, or architecture"

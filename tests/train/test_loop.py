@@ -497,6 +497,21 @@ def test_the_preset_that_weights_are_of_is_named(
         )
 
 
+def test_no_preset_is_advised_to_a_recipe_with_a_network_of_its_own(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
+    mine = dataclasses.replace(SHORT, preset="mine", architecture=tiny_config(), norm="preset")
+    with pytest.raises(CheckpointError, match=r"this run trains 'mine' .*: give the same preset and norm"):
+        train(
+            mine,
+            Split(training=cases[:1]),
+            tmp_path / "run",
+            lambda progress: None,
+            Sources(start=tiny_checkpoint(stem="none")),
+        )
+
+
 def test_training_without_cases_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no case is left"):
         train(SHORT, Split(training=[]), tmp_path, lambda progress: None)

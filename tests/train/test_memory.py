@@ -98,7 +98,9 @@ REFERENCE = TrainConfig(preset="reference", norm="preset", patch=(128, 128, 128)
 def test_the_plan_is_what_is_alive_in_an_update(dtype: torch.dtype, preset: str, recomputed_levels: int) -> None:
     config = dataclasses.replace(REFERENCE, preset=preset, recomputed_levels=recomputed_levels)
     tracked = tracked_peak(config, dtype)
-    assert tracked <= planned_memory(config, dtype.itemsize).peak <= 1.11 * tracked
+    assert (
+        tracked <= planned_memory(config, dtype.itemsize).peak <= 1.11 * tracked
+    )  # 1.1004 for `fast` in float32, all levels recomputed
 
 
 @pytest.mark.parametrize("recomputed_levels", [0, 1, 3])
@@ -119,7 +121,7 @@ def test_the_plan_is_what_is_alive_in_an_update_of_any_member(name: str, recompu
 def test_coarse_heads_are_planned_too(preset: str) -> None:
     config = TrainConfig(preset=preset, supervised_levels=3)
     tracked = tracked_peak(config, torch.float32)
-    assert tracked <= planned_memory(config, 4).peak <= 1.15 * tracked  # a small patch: the weights are a quarter of it
+    assert tracked <= planned_memory(config, 4).peak <= 1.15 * tracked
     assert planned_memory(config, 4).peak > planned_memory(dataclasses.replace(config, supervised_levels=0), 4).peak
 
 
