@@ -1,6 +1,6 @@
 """How long it takes to make a bundle, its int8 form and an engine, proofs included, and how large they are.
 
-Once each: this is done once a network, or once a machine. `reference` has random weights.
+Once each: this is done once a network, or once a machine. All have random weights.
 """
 
 from __future__ import annotations

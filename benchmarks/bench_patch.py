@@ -1,12 +1,13 @@
-"""One patch of 4 x 128^3: each backend in each precision with both networks, in a process of its own.
+"""One patch of 4 x 128^3: each backend in each precision with each network, in a process of its own.
 
-    pytest benchmarks/bench_patch.py --benchmark-only -s [--bundle REFERENCE.onnx] [--int8-bundle INT8.onnx]
+    pytest benchmarks/bench_patch.py --benchmark-only -s [--bundle BUNDLE] [--int8-bundle INT8.onnx]
 
 Timed is one call of the network, arrays in memory to labels in memory; opening it and the first call, which compiles
-for the shape, stand apart. `reference` has the weights of `--bundle` where that is one, else random ones, whose labels
-are worth nothing but to be compared. Beside each row: share of the brain's voxels with the labels of torch float32,
-operations a second and their share of the best that this machine was seen to do in that precision a moment later (the
-multiplications and additions of convolutions are counted, nothing else), the process's peak memory, and the GPU's.
+for the shape, stand apart. `lite` has its own weights and another network those of `--bundle` where that is one, else
+random ones, whose labels are worth nothing but to be compared, and in int8, calibrated on a tiny case, not even that.
+Beside each row: share of the brain's voxels with the labels of torch float32, operations a second and their share of
+the best that this machine was seen to do in that precision a moment later (the multiplications and additions of
+convolutions are counted, nothing else), the process's peak memory, and the GPU's.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def measured_network(
                 return Measured(bundle=lite, weights="random")
             return Measured(bundle=lite, weights="shipped", int8=int8_of(lite, case_files))
         if preset_of(read_bundle(asked_bundle).spec) == name:
-            return Measured(bundle=asked_bundle, weights="asked", int8=int8_bundle)
+            return Measured(bundle=asked_bundle, weights="asked", int8=int8_bundle or int8_of(asked_bundle, case_files))
         return Measured(bundle=random(name), weights="random", int8=int8_of(random(name), tiny_case))
 
     return network

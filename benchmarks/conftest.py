@@ -17,7 +17,7 @@ from ssa_fast.errors import ConfigError
 from ssa_fast.files import write_json
 from ssa_fast.measure import machine_line
 from ssa_fast.model.bundle import Bundle, read_bundle
-from ssa_fast.pretrained import bundle_path, shipped_bundle
+from ssa_fast.pretrained import DEFAULT_BUNDLE, bundle_path, shipped_bundle
 from ssa_fast.volume.case import CaseFiles, find_cases
 from ssa_fast.volume.phantom import write_phantoms
 
@@ -32,7 +32,9 @@ _LEAST_SECONDS = 1e-5  # of a row: what takes less has a record of its own, and 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ssa-fast", "benchmarks of ssa-fast")
-    group.addoption("--bundle", default="lite", help="what is measured: a shipped bundle's name, or an .onnx file")
+    group.addoption(
+        "--bundle", default=DEFAULT_BUNDLE, help="what is measured: a shipped bundle's name, or an .onnx file"
+    )
     group.addoption("--int8-bundle", type=Path, help="the same in int8, by `ssa-fast export --precision int8`")
     group.addoption("--engine", type=Path, help="an engine of it, by `ssa-fast export --backend openvino`")
     group.addoption("--cases", type=Path, action="append", help="a case, or a folder of cases; repeat for more")

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.command import infer
 from benchmarks.records import commit, preset_of
+from ssa_fast import hardware
 from ssa_fast.evaluate.scores import score_cases
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
@@ -45,11 +46,11 @@ def looks_of(bundle: Path, cases: Sequence[CaseFiles], folder: Path) -> dict[str
         for scores in score_cases(out, cases).cases:
             dice = [scores.value("dice", region) for region in REGIONS]
             found[scores.name]["dice"][axes] = [round(value, _DIGITS) for value in dice]
-        for name, looks in found.items():
+        for name, numbers in found.items():
             doubt = json.loads((out / f"{name}.json").read_text())["doubt"]
-            for number in ("expected_dice", "agreement"):
-                if doubt[number]:  # one vote agrees with none
-                    looks[number][axes] = [doubt[number][region] for region in REGIONS]
+            for kind in ("expected_dice", "agreement"):
+                if doubt[kind]:  # one vote agrees with none
+                    numbers[kind][axes] = [doubt[kind][region] for region in REGIONS]
         print(f"mirrored along {axes}: done", flush=True)
     return found
 
@@ -71,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": "python -m benchmarks.looks CASES --bundle BUNDLE --out FILE",
         "network": preset_of(bundle.spec),
         "bundle_sha256": bundle.sha256,
-        "machine": machine_line("no times were taken"),
+        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads"),
         "commit": commit(),
         "order": list(REGIONS),
-        "cases": {name: {"unseen": name not in trained_on} | looks for name, looks in found.items()},
+        "cases": {name: {"unseen": name not in trained_on} | numbers for name, numbers in found.items()},
     }
     write_json(given.out, record)
 

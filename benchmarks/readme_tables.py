@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents.records import fixed, regions
 from benchmarks.ladder_figure import dice_words
 from benchmarks.records import read_record
 from benchmarks.targets import finding, load_targets
-from ssa_fast.pretrained import DEFAULT_BUNDLE
 
 __all__ = ["TABLES", "cached_record"]
 
@@ -30,20 +30,16 @@ def cached_record(records: Path, name: str) -> dict[str, Any]:
 
 def _whole_case(records: Path) -> list[str]:
     lines = [
-        "| backend | seconds a case, median (range) of three calls | peak memory | mean Dice WT / TC / ET |",
+        "| backend | seconds a case, median (range) of the calls | peak memory | mean Dice WT / TC / ET |",
         "|---|---|---|---|",
     ]
-    backends = cached_record(records, f"whole-cases-{DEFAULT_BUNDLE}")["backends"]
+    backends = cached_record(records, "whole-cases-fast")["backends"]
     for key, row in sorted(backends.items(), key=lambda form: form[1]["median_seconds"]):
         name, precision = key.split("-")
-        seconds = f"{row['median_seconds']:.2f} ({row['min_seconds']:.2f} to {row['max_seconds']:.2f})"
-        dice = _dice(row["unseen_mean_dice"])
+        low, median, high = (fixed(row[f"{which}_seconds"], 2) for which in ("min", "median", "max"))
+        seconds, dice = f"{median} ({low} to {high})", regions(row["unseen_mean_dice"])
         lines.append(f"| `{name}` {precision} | {seconds} | {row['peak_memory_gb']:.2f} GB | {dice} |")
     return lines
-
-
-def _dice(by_region: Mapping[str, float]) -> str:
-    return " / ".join(f"{by_region[region]:.3f}" for region in _REGIONS)
 
 
 _FORMS = {
@@ -59,7 +55,7 @@ _FORMS = {
 
 
 def _forms(records: Path) -> list[str]:
-    record = cached_record(records, f"parity-{DEFAULT_BUNDLE}")
+    record = cached_record(records, "parity-fast")
     speed = record["times_as_fast_as_float32_by_openvino_float32"]
     lines = [
         "| form, by | file | least equal labels | mean Dice change WT / TC / ET | of held-out ones | speed |",
@@ -99,9 +95,9 @@ def _interval(ratio: Mapping[str, float]) -> str:
 
 
 def _ladder(records: Path) -> list[str]:
-    """Of the default bundle; nothing where it was not recorded."""
+    """Of `fast`; nothing where it was not recorded."""
     lines: list[str] = []
-    for path in records.glob(f"ladder-{DEFAULT_BUNDLE}.json"):
+    if (path := records / "ladder-fast.json").is_file():
         record = read_record(path)
         shape = " x ".join(map(str, record["input"][2:]))
         lines += [
@@ -158,19 +154,21 @@ def _patch_row(name: str, row: Mapping[str, Any]) -> str:
     about, seconds = row["about"], row["seconds"]
     words = name.removeprefix("bench_patch[").removesuffix("]").replace("-", ", ")
     share = "" if about["share_of_peak"] is None else f"{100 * about['share_of_peak']:.0f} %"
-    random = " (random weights)" if about["weights"] == "random" else ""
+    labels = f"{100 * about['label_agreement']:.2f} %"
+    if about["weights"] == "random":  # whose int8 was calibrated on a tiny case, which says nothing of trained ones
+        labels = "random weights" if "int8" in words else f"{labels} (random weights)"
     memory = about["gpu_peak_bytes"] or about["peak_bytes"]
     return (
         f"| {words} | {1e3 * seconds['median']:.0f} ({1e3 * seconds['q1']:.0f} to {1e3 * seconds['q3']:.0f}) | "
-        f"{about['gflop_a_second']:.0f} | {share} | {100 * about['label_agreement']:.2f} %{random} | "
+        f"{about['gflop_a_second']:.0f} | {share} | {labels} | "
         f"{about['seconds_to_open'] + about['first_seconds']:.1f} | {memory / 1e9:.2f} GB |"
     )
 
 
 def _scaling(records: Path) -> list[str]:
-    """A line of each record of the default bundle; nothing where none is."""
+    """A line of each record of `fast`; nothing where none is."""
     lines = []
-    for path in records.glob(f"scaling-volume-{DEFAULT_BUNDLE}.json"):
+    if (path := records / "scaling-volume-fast.json").is_file():
         record = read_record(path)
         shapes = [" x ".join(map(str, point["shape"])) for point in record["volume"]]
         lines.append(
@@ -179,7 +177,7 @@ def _scaling(records: Path) -> list[str]:
             f"{record['peak_bytes_a_voxel']:.0f} bytes a voxel; all threads are "
             f"{record['times_as_fast_with_all_threads']:.2f} times as fast as one (`{path.name}`)."
         )
-    for path in records.glob(f"scaling-cases-{DEFAULT_BUNDLE}.json"):
+    if (path := records / "scaling-cases-fast.json").is_file():
         record = read_record(path)
         drift = record["second_half_by_first"]
         lines.append(
@@ -187,7 +185,7 @@ def _scaling(records: Path) -> list[str]:
             f"{drift['seconds']:.2f} times as long as the first and {statistics.median(record['resident_mb']):.0f} MB, "
             f"{drift['resident_mb_a_case']:+.2f} MB a case (`{path.name}`)."
         )
-    for path in records.glob(f"scaling-memory-{DEFAULT_BUNDLE}.json"):
+    if (path := records / "scaling-memory-fast.json").is_file():
         record = read_record(path)
         told = ", ".join(
             f"{row['granted']}: {row['network_seconds']:.1f} s, {row['passes']} passes, {row['peak_gb']:.2f} GB"
@@ -200,10 +198,10 @@ def _scaling(records: Path) -> list[str]:
 
 
 def _windows(records: Path) -> list[str]:
-    lines = [f"| in | `{DEFAULT_BUNDLE}`: mean Dice WT / TC / ET | `lite` |", "|---|---|---|"]
-    before = cached_record(records, "epyc-2-threads")["windows"]
-    for name, row in cached_record(records, f"whole-cases-{DEFAULT_BUNDLE}")["windows"].items():
-        lines.append(f"| {name} | {_dice(row)} | {_dice(before[name])} |")
+    lines = ["| in | `fast`: mean Dice WT / TC / ET | `lite` |", "|---|---|---|"]
+    lite = cached_record(records, "epyc-2-threads")["windows"]
+    for name, row in cached_record(records, "whole-cases-fast")["windows"].items():
+        lines.append(f"| {name} | {regions(row)} | {regions(lite[name])} |")
     return lines
 
 

@@ -106,7 +106,10 @@ def commit() -> str:
     try:
         told = [
             subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True).stdout
-            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "ssa_fast"])
+            for command in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", "ssa_fast", "benchmarks/*.py"],
+            )
         ]
     except (OSError, subprocess.CalledProcessError):
         return ""

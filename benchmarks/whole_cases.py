@@ -3,7 +3,8 @@
     python -m benchmarks.whole_cases CASES --bundle fast --int8-bundle INT8 --out whole-cases-fast.json
 
 Each form is a call of the command over all cases; forms take turns, so that a machine that gets slower does so for all.
-Labels are scored before postprocessing, on cases that the bundle was not trained on; those are cut into windows, too.
+Int8 is run by OpenVINO, where it is given. Nothing is postprocessed, neither what is timed nor what is scored: cases
+that the bundle was not trained on, which are cut into windows, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchmarks.command import Run, infer
 from benchmarks.networks import runs_here
 from benchmarks.quiet import Meter
 from benchmarks.records import commit, preset_of
+from ssa_fast import hardware
 from ssa_fast.errors import ConfigError
 from ssa_fast.evaluate.scores import score_cases
 from ssa_fast.files import write_json
@@ -28,7 +30,7 @@ from ssa_fast.model.bundle import Bundle, read_bundle
 from ssa_fast.pretrained import bundle_path
 from ssa_fast.volume.case import CaseFiles, find_cases
 
-__all__ = ["main", "row_of"]
+__all__ = ["WINDOWS", "main", "row_of"]
 
 WINDOWS = {
     "one pass": (),
@@ -82,14 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _about(bundle: Bundle, int8: Path | None, unseen: Sequence[CaseFiles], meter: Meter) -> dict[str, Any]:
     return {
-        "what": "ssa-fast infer over whole cases, files to files, each form in turn; mean Dice of the unseen ones, "
-        "whole and, by OpenVINO, cut into windows",
+        "what": "ssa-fast infer over whole cases, files to files, before postprocessing, each form in turn; mean Dice "
+        "of the unseen ones, whole and, by OpenVINO in bf16, cut into windows",
         "command": "python -m benchmarks.whole_cases CASES --bundle BUNDLE --int8-bundle INT8 --out FILE",
         "network": preset_of(bundle.spec),
         "bundle_sha256": bundle.sha256,
         "int8_bundle_sha256": None if int8 is None else read_bundle(int8).sha256,
         "unseen": [files.name for files in unseen],
-        "machine": machine_line("files to files"),
+        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads"),
         "commit": commit(),
         "foreign_share": meter.foreign(),
     }
@@ -106,15 +108,15 @@ def _forms(
                 continue
             options = ["--backend", backend, "--bundle", str(int8 if is_int8 else bundle), "--postprocess", "none"]
             options += [] if is_int8 else ["--precision", precision]
-            word = f"{backend}-{precision}"
-            run = infer([files.folder for files in cases], folder / f"{word}-{number}", *options)
-            runs.setdefault(word, []).append(run)
-            print(f"{word}: {run.seconds_of_cases / len(cases):.2f} s a case", flush=True)
-    return {word: row_of(found, _dice(folder / f"{word}-0", unseen)) for word, found in runs.items()}
+            form = f"{backend}-{precision}"
+            run = infer([files.folder for files in cases], folder / f"{form}-{number}", *options)
+            runs.setdefault(form, []).append(run)
+            print(f"{form}: {run.seconds_of_cases / len(cases):.2f} s a case", flush=True)
+    return {form: row_of(found, _dice(folder / f"{form}-0", unseen)) for form, found in runs.items()}
 
 
 def _dice_in_windows(bundle: Path, edges: Sequence[int], unseen: Sequence[CaseFiles], folder: Path) -> dict[str, float]:
-    options = ["--backend", "openvino", "--bundle", str(bundle), "--postprocess", "none"]
+    options = ["--backend", "openvino", "--precision", "bf16", "--bundle", str(bundle), "--postprocess", "none"]
     options += ["--window", *map(str, edges)] if edges else []
     infer([files.folder for files in unseen], folder, *options)
     return _dice(folder, unseen)

@@ -7,11 +7,13 @@ from statistics import fmean
 
 from benchmarks.documents.records import Record, Records, fixed, regions, table
 from benchmarks.records import SHOWN_GROUP
+from ssa_fast.labels import REGIONS
 
 __all__ = [
     "by_case",
     "by_lesion",
     "checks",
+    "cross_validated",
     "forms",
     "made_data",
     "norms",
@@ -68,10 +70,8 @@ def by_lesion(records: Records, record: str = "lesions") -> str:
 
 def windows(records: Records) -> str:
     """What a brain cut into windows costs."""
-    before = records["epyc-2-threads"]["windows"]
-    rows = (
-        (name, regions(dice), regions(before[name])) for name, dice in records["whole-cases-fast"]["windows"].items()
-    )
+    lite = records["epyc-2-threads"]["windows"]
+    rows = ((name, regions(dice), regions(lite[name])) for name, dice in records["whole-cases-fast"]["windows"].items())
     return table(("windows", f"`fast`: {_DICE}, mean of fold 0", "`lite`"), rows)
 
 
@@ -142,6 +142,16 @@ def search_groups(records: Records) -> str:
             rows.append((name, seed, updates, *dice, mean, lost))
     columns = (*(f"{_DICE}, {group}" for group in _GROUPS), f"cases with WT below {_LOST_TUMOR}")
     return table(("network", "seed", "updates", *columns), rows)
+
+
+def cross_validated(records: Records) -> str:
+    """The random folds of a short training, each held out in turn."""
+    record = records["folds-fast"]
+    rows = [(f"fold {fold}", regions(dice)) for fold, dice in record["folds"].items()]
+    cases = record["cases"].values()
+    over_cases = {region: fmean(dice[region] for dice in cases) for region in REGIONS}
+    rows += [("**mean of folds**", regions(record["mean"])), (f"**mean of {len(cases)} cases**", regions(over_cases))]
+    return table(("held out", _DICE), rows)
 
 
 def search_variants(records: Records) -> str:

@@ -63,7 +63,7 @@ class Plan:
         box, shape, window = (" x ".join(map(str, edges)) for edges in (self.box, self.shape, self.window))
         what = f"one pass of {shape}"
         if self.passes > 1:
-            what = f"{self.passes} windows of {window} over {shape} (less accurate than one pass)"
+            what = f"{self.passes} windows of {window} over {shape} (each normed by itself)"
         if self.votes > 1:
             what += f", {self.votes} votes each"
         seconds = "" if self.expected_seconds is None else f", about {self.expected_seconds:.2g} s"

@@ -50,10 +50,13 @@ def test_every_form_is_called_in_turn_and_scored_on_unseen_cases(
 
     monkeypatch.setattr(whole_cases, "infer", answer_with_the_references)
     record = tmp_path / "record.json"
-    main([*map(str, cases), "--bundle", str(tiny_bundle_path), "--out", str(record), "--rounds", "2"])
+    int8 = ["--int8-bundle", str(tiny_bundle_path)]  # its file is asked for; what is in it is not looked at here
+    main([*map(str, cases), "--bundle", str(tiny_bundle_path), *int8, "--out", str(record), "--rounds", "2"])
     found = json.loads(record.read_text())
     assert {"openvino-float32", "ort-float32", "torch-float32"} <= found["backends"].keys()
-    assert not any(word.endswith("int8") for word in found["backends"])
+    assert [form for form in found["backends"] if form.endswith("int8")] == ["openvino-int8"]
+    assert all(options[options.index("--postprocess") + 1] == "none" for options in called)
+    assert sum("--precision" not in options for options in called) == 2  # int8, once a round
     forms, half = len(found["backends"]), len(called[: -len(WINDOWS)]) // 2
     assert half == forms
     assert called[:half] == called[half : 2 * half]  # in turn, not one form after the other
