@@ -21,6 +21,7 @@ from ssa_fast.config import override
 from ssa_fast.errors import BackendUnavailable
 from ssa_fast.hardware import keep_freed_memory
 from ssa_fast.prepare.prepared import find_training_cases
+from ssa_fast.pretrained import shipped_bundle, shipped_bundles
 
 if TYPE_CHECKING:
     from ssa_fast.train.config import TrainConfig
@@ -77,7 +78,7 @@ def _fold(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "start",
     type=PATH,
     metavar="CHECKPOINT|BUNDLE",
-    help="Begin with the weights of another run, or a bundle's.",
+    help="Begin with the weights of another run, or a bundle's, such as fast.",
 )
 @click.option(
     "--teacher",
@@ -125,6 +126,7 @@ def command(
     )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
+    start, teacher = (_weights_file(given) if given else None for given in (start, teacher))
     sources = Sources(start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None)
     for split in splits_of.values():
         check_run(config, split, sources)
@@ -147,6 +149,11 @@ def command(
             _print_folds(out, epochs)
     finally:
         leave_group()
+
+
+def _weights_file(given: Path) -> Path:
+    """A shipped bundle by its name, else the path itself."""
+    return shipped_bundle(str(given)) if str(given) in shipped_bundles() else given
 
 
 def _train_each(

@@ -110,6 +110,9 @@ class ExecutionConfig:
         return f"{self.precision}, {self.layout.replace('_', '-')}{', compiled' if self.is_compiled else ''}"
 
 
+_COUNTS = ("batch", "accumulate", "steps", "held_out_patches", "report_every", "checkpoint_every", "epoch_steps")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. What is written here is saved with every checkpoint."""
@@ -155,12 +158,7 @@ class TrainConfig:
         divisor = self.network.divisor
         if any(edge < divisor or edge % divisor for edge in self.patch):
             raise ConfigError(f"patch edges must be multiples of {divisor} for '{self.preset}', got {self.patch}")
-        counts = (self.batch, self.accumulate, self.steps, self.held_out_patches)
-        if min(*counts, self.report_every, self.checkpoint_every, self.epoch_steps) < 1 or self.warmup_steps < 0:
-            raise ConfigError(
-                "batch, accumulate, steps, held_out_patches and the three intervals must be 1 or more, "
-                "warmup_steps 0 or more"
-            )
+        self._check_counts()
         if not 0 <= self.recomputed_levels <= len(self.network.channels):
             raise ConfigError(
                 f"recomputed_levels must be 0 to {len(self.network.channels)}, got {self.recomputed_levels}"
@@ -184,6 +182,13 @@ class TrainConfig:
             raise ConfigError("ema_decay must be in [0, 1), tumor_share in [0, 1] and phantom_share in [0, 1]")
         if not 0 <= self.phantoms <= 1000 or (self.phantoms and not self.phantom_share):
             raise ConfigError(f"phantoms must be 0 to 1000, with a phantom_share above 0, got {self.phantoms}")
+
+    def _check_counts(self) -> None:
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.warmup_steps < 0:
+            raise ConfigError(f"warmup_steps must be 0 or more, got {self.warmup_steps}")
 
     def _check_network(self) -> None:
         """Raise ConfigError for a name that says nothing or two things, and for a network that cannot be trained."""

@@ -29,7 +29,7 @@ def resume(run: Run) -> None:
     if dataclasses.replace(facts.config, steps=run.config.steps) != run.config:
         saved, wanted = to_mapping(facts.config), to_mapping(run.config)
         changed = [key for key, value in saved.items() if value != wanted[key] and key != "steps"]
-        of_preset = f" ('{facts.config.preset}', not '{run.config.preset}')" if "preset" in changed else ""
+        of_preset = f" ('{facts.config.preset}', this run trains '{run.config.preset}')" if "preset" in changed else ""
         raise CheckpointError(
             f"{run.path}: was trained with another {', '.join(changed)}{of_preset}: give the same configuration, or "
             "another --out"

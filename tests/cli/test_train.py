@@ -18,7 +18,7 @@ from ssa_fast.cli import tuning
 from ssa_fast.cli.export import command as export
 from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
-from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, ConfigError
+from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, CheckpointError, ConfigError
 from ssa_fast.model.bundle import read_bundle
 from ssa_fast.model.checkpoint import load_checkpoint
 from ssa_fast.model.spec import PRESETS, UNetConfig
@@ -67,6 +67,19 @@ def test_freed_memory_is_kept_where_the_network_trains_on_a_processor(
 ) -> None:
     assert _train(inputs, tmp_path).exit_code == 0
     assert len(kept_memory) == (0 if torch.cuda.is_available() else 1)
+
+
+def test_shipped_weights_go_by_their_name(inputs: Path, tmp_path: Path) -> None:
+    done = _train(inputs, tmp_path, "--from", "fast")  # another network than the tiny one that is trained here
+    assert isinstance(done.exception, CheckpointError)
+    assert "fast.onnx: holds 'fast'" in str(done.exception)
+
+
+def test_a_run_of_another_preset_is_named(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "lite", tiny_config("batch"))
+    assert _train(inputs, tmp_path, "--preset", "lite").exit_code == 0
+    done = _train(inputs, tmp_path)
+    assert "was trained with another preset ('lite', this run trains 'fast'): give" in str(done.exception)
 
 
 def test_a_run_that_holds_nothing_out_says_so(inputs: Path, tmp_path: Path) -> None:
