@@ -93,7 +93,7 @@ def test_a_newcomer_can_read_the_readme() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["roofline", "--bundle", "lite", "--device", "gtx1650"],
+        ["roofline", "--bundle", "fast", "--device", "gtx1650"],
         ["doctor", "--machine", str(ROOT / "tests/doctor/machines/gtx1650.json")],
     ],
     ids=lambda arguments: arguments[0],
