@@ -24,6 +24,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "checks": accuracy.checks,
         "cohorts": speed.cohorts,
         "cold": speed.cold,
+        "cross validated": accuracy.cross_validated,
         "folds": methods.folds,
         "doubt": votes.doubt,
         "doubt, fast": partial(votes.doubt, record="looks-fast"),
