@@ -16,7 +16,7 @@ from ssa_fast.train.state import LAST
 from tests.cases import write_case
 
 RECIPE = """
-patch = [16, 16, 32]
+patch = [32, 32, 32]
 steps = 3
 report_every = 1
 epoch_steps = 2
