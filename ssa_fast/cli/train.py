@@ -24,6 +24,7 @@ from ssa_fast.prepare.prepared import find_training_cases
 from ssa_fast.pretrained import shipped_bundle, shipped_bundles
 
 if TYPE_CHECKING:
+    from ssa_fast.model.checkpoint import Checkpoint
     from ssa_fast.train.config import TrainConfig
     from ssa_fast.train.group import Group
     from ssa_fast.train.progress import Outcome, Progress
@@ -114,7 +115,6 @@ def command(
     a step, so an hour for 3,000 to 6,000.
     """
     try:
-        from ssa_fast.model.checkpoint import load_weights
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
         from ssa_fast.train.run import Sources, check_run
@@ -126,8 +126,7 @@ def command(
     )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
-    start, teacher = (_weights_file(given) if given else None for given in (start, teacher))
-    sources = Sources(start=load_weights(start) if start else None, teacher=load_weights(teacher) if teacher else None)
+    sources = Sources(start=_weights(start), teacher=_weights(teacher))
     for split in splits_of.values():
         check_run(config, split, sources)
     if has_board:
@@ -151,9 +150,13 @@ def command(
         leave_group()
 
 
-def _weights_file(given: Path) -> Path:
-    """A shipped bundle by its name, else the path itself."""
-    return shipped_bundle(str(given)) if str(given) in shipped_bundles() else given
+def _weights(given: Path | None) -> Checkpoint | None:
+    """Of a shipped bundle by its name, or of the file at a path."""
+    from ssa_fast.model.checkpoint import load_weights
+
+    if given is None:
+        return None
+    return load_weights(shipped_bundle(str(given)) if str(given) in shipped_bundles() else given)
 
 
 def _train_each(

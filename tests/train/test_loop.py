@@ -15,7 +15,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ssa_fast.errors import CaseError, CheckpointError, ConfigError, NumericsError
-from ssa_fast.model.checkpoint import load_checkpoint, network_of, save_checkpoint
+from ssa_fast.model.checkpoint import Checkpoint, load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.spec import PRESETS
 from ssa_fast.train import loop
 from ssa_fast.train.config import AugmentConfig, ExecutionConfig, PlateauConfig, TrainConfig
@@ -471,45 +471,30 @@ def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
     assert (tmp_path / LAST).read_bytes() == before
 
 
-def test_weights_of_another_network_cannot_be_begun_with(cases: list[CaseFiles], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="give the same preset and norm"):
-        train(
-            SHORT,
-            Split(training=cases[:1]),
-            tmp_path / "run",
-            lambda progress: None,
-            Sources(start=tiny_checkpoint(norm="batch")),
-        )
+MINE = dataclasses.replace(SHORT, preset="mine", architecture=tiny_config(), norm="preset")
+
+
+@pytest.mark.parametrize(
+    ("config", "start", "words"),
+    [
+        (SHORT, tiny_checkpoint(norm="batch"), "give the same preset and norm"),
+        (SHORT, tiny_checkpoint(stem="none"), r"this run trains 'fast' .*: give --preset lite$"),
+        (MINE, tiny_checkpoint(stem="none"), r"this run trains 'mine' .*: give the same preset and norm"),
+    ],
+    ids=["no preset", "another preset", "a preset, for a recipe with a network of its own"],
+)
+def test_weights_of_another_network_cannot_be_begun_with(
+    config: TrainConfig,
+    start: Checkpoint,
+    words: str,
+    cases: list[CaseFiles],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
+    with pytest.raises(CheckpointError, match=words):
+        train(config, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, Sources(start=start))
     assert not (tmp_path / "run").exists()
-
-
-def test_the_preset_that_weights_are_of_is_named(
-    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
-    with pytest.raises(CheckpointError, match=r"this run trains 'fast' .*: give --preset lite$"):
-        train(
-            SHORT,
-            Split(training=cases[:1]),
-            tmp_path / "run",
-            lambda progress: None,
-            Sources(start=tiny_checkpoint(stem="none")),
-        )
-
-
-def test_no_preset_is_advised_to_a_recipe_with_a_network_of_its_own(
-    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
-    mine = dataclasses.replace(SHORT, preset="mine", architecture=tiny_config(), norm="preset")
-    with pytest.raises(CheckpointError, match=r"this run trains 'mine' .*: give the same preset and norm"):
-        train(
-            mine,
-            Split(training=cases[:1]),
-            tmp_path / "run",
-            lambda progress: None,
-            Sources(start=tiny_checkpoint(stem="none")),
-        )
 
 
 def test_training_without_cases_is_refused(tmp_path: Path) -> None:
