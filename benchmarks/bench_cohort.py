@@ -21,7 +21,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.command import Run, infer
-from benchmarks.records import preset_of, rounded
+from benchmarks.records import preset_of, processor, rounded
 from ssa_fast import hardware
 from ssa_fast.backends import Backend
 from ssa_fast.infer.opening import open_network
@@ -105,7 +105,7 @@ def _about(what: str, forms: Forms, benchmark: BenchmarkFixture) -> dict[str, An
         "command": "pytest benchmarks/bench_cohort.py --benchmark-only -s --bundle BUNDLE --int8-bundle INT8",
         "network": preset_of(first.spec),
         "bundles_sha256": {word: bundle.sha256 for word, bundle in bundles.items()},
-        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads"),
+        "machine": machine_line(processor()),
         "forms": {},
     }
 

@@ -19,7 +19,7 @@ import pytest
 from openvino import properties
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.records import preset_of
+from benchmarks.records import preset_of, processor
 from ssa_fast import hardware
 from ssa_fast.model.argmax import LABELS, LOGIT_MEAN, with_labels
 from ssa_fast.model.bundle import Bundle, read_bundle
@@ -54,7 +54,7 @@ def bench_layers(
         "command": "pytest benchmarks/bench_layers.py --benchmark-only -s --bundle BUNDLE --int8-bundle INT8",
         "network": preset_of(bundle.spec),
         "input": list(windows.shape),
-        "machine": f"{hardware.cpu().name}, {hardware.cpu().threads} threads; openvino {openvino.__version__}",
+        "machine": f"{processor()}; openvino {openvino.__version__}",
         "precisions": {name: _times(one, kind, windows) for name, (one, kind) in bundles.items()},
     }
     benchmark.pedantic(lambda: _times(bundle, openvino.Type.f32, windows), rounds=1)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.records import preset_of, rounded
+from benchmarks.records import preset_of, processor, rounded
 from benchmarks.yardsticks import best_yardstick, seconds_of
 from ssa_fast import hardware
 from ssa_fast.backends import Choice, open_backend
@@ -58,7 +58,7 @@ def bench_a_networks_share_of_the_peak(
         "int8_bundle_sha256": None if int8_bundle is None else read_bundle(int8_bundle).sha256,
         "input": list(windows.shape),
         "gflop": round(gflop(bundle.spec.network, windows.shape[2:]), 1),
-        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads"),
+        "machine": machine_line(processor()),
         "precisions": {},
     }
     for precision, (path, choice) in runs.items():

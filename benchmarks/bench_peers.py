@@ -22,7 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.peers.contestant import Answer, Contestant, missing_peers
 from benchmarks.peers.scores import brain_of, changes, dice, label_agreement, mean_of
-from benchmarks.records import preset_of, rounded
+from benchmarks.records import preset_of, processor, rounded
 from ssa_fast import hardware
 from ssa_fast.measure import machine_line, ratio_of
 from ssa_fast.model.bundle import read_bundle
@@ -75,7 +75,7 @@ def bench_file_to_file_against_peers(
         "bundle_sha256": read_bundle(asked_bundle).sha256,
         "int8_bundle_sha256": None if int8_bundle is None else read_bundle(int8_bundle).sha256,
         "window_of_peers": window,
-        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads each"),
+        "machine": machine_line(f"{processor()} each"),
         "peers": {library: metadata.version(library) for library in ("nnunetv2", "monai", "torch")},
         "rounds": rounds,
         "contestants": {name: _times(contestants[name], answers[name]) for name in contestants},

@@ -16,8 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.command import infer
-from benchmarks.records import commit, preset_of
-from ssa_fast import hardware
+from benchmarks.records import commit, preset_of, processor
 from ssa_fast.evaluate.scores import score_cases
 from ssa_fast.files import write_json
 from ssa_fast.labels import REGIONS
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": "python -m benchmarks.looks CASES --bundle BUNDLE --out FILE",
         "network": preset_of(bundle.spec),
         "bundle_sha256": bundle.sha256,
-        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads"),
+        "machine": machine_line(processor()),
         "commit": commit(),
         "order": list(REGIONS),
         "cases": {name: {"unseen": name not in trained_on} | numbers for name, numbers in found.items()},

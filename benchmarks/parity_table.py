@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records import processor
 from ssa_fast import hardware
 from ssa_fast.backends import Backend, open_backend
 from ssa_fast.config import to_mapping
@@ -52,7 +53,7 @@ def main() -> None:
         "command": "python benchmarks/parity_table.py ssa_fast/pretrained/lite.onnx CASES --out FILE",
         "bundle_sha256": bundle.sha256,
         "reference": name,
-        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads, shared with other work"),
+        "machine": machine_line(f"{processor()}, shared with other work"),
         "bytes": {"bundle": len(bundle.content)} | {word: len(form.bundle.content) for word, form in forms.items()},
         "int8": to_mapping(quantization),
     }

@@ -24,6 +24,7 @@ __all__ = [
     "machine_facts",
     "machine_name",
     "preset_of",
+    "processor",
     "read_record",
     "rounded",
 ]
@@ -98,6 +99,12 @@ def machine_name(facts: Mapping[str, Any]) -> str:
     """What its record is called: the GPU where there is one, else processor and threads."""
     device = facts["gpus"][0] if facts["gpus"] else f"{facts['cpu']} {facts['threads']} threads"
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
+def processor() -> str:
+    """The processor and its threads, as records say what ran something."""
+    here = hardware.cpu()
+    return f"{here.name}, {here.threads} threads"
 
 
 def commit() -> str:

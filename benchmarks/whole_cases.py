@@ -19,8 +19,7 @@ from typing import Any
 from benchmarks.command import Run, infer
 from benchmarks.networks import runs_here
 from benchmarks.quiet import Meter
-from benchmarks.records import commit, preset_of
-from ssa_fast import hardware
+from benchmarks.records import commit, preset_of, processor
 from ssa_fast.errors import ConfigError
 from ssa_fast.evaluate.scores import score_cases
 from ssa_fast.files import write_json
@@ -91,7 +90,7 @@ def _about(bundle: Bundle, int8: Path | None, unseen: Sequence[CaseFiles], meter
         "bundle_sha256": bundle.sha256,
         "int8_bundle_sha256": None if int8 is None else read_bundle(int8).sha256,
         "unseen": [files.name for files in unseen],
-        "machine": machine_line(f"{hardware.cpu().name}, {hardware.cpu().threads} threads"),
+        "machine": machine_line(processor()),
         "commit": commit(),
         "foreign_share": meter.foreign(),
     }
