@@ -19,6 +19,7 @@ from ssa_fast.cli.cache import cache_folder_if_any
 from ssa_fast.cli.options import (
     FOLDER,
     WindowCommand,
+    arithmetic_of,
     bytes_of,
     cases_argument,
     chosen_cases,
@@ -88,10 +89,12 @@ class _Options:
 @click.option("--unproven", is_flag=True, help="Run an engine that was not proven equal to its bundle.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bf16", "float16"]),
+    type=arithmetic_of,
+    metavar="[auto|float32|bf16|float16]",
     default="auto",
     show_default=True,
-    help="Arithmetic; auto: bf16 where the backend has it and this device gains from it. float16: see docs/backends.",
+    help="Arithmetic; auto: bf16 where the backend has it and this device gains from it. float16: see docs/backends. "
+    "int8 is a bundle's own: see docs/export.",
 )
 @click.option("--max-memory", type=bytes_of, metavar="SIZE", help="Of the device that runs the network, such as 3.4GB.")
 @click.option("--max-ram", type=bytes_of, metavar="SIZE", help="Of this process, such as 1GB.")

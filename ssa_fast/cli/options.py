@@ -17,6 +17,7 @@ __all__ = [
     "FOLDER",
     "PATH",
     "WindowCommand",
+    "arithmetic_of",
     "bytes_of",
     "cases_argument",
     "chosen_cases",
@@ -29,7 +30,21 @@ PATH = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
+_ARITHMETIC = click.Choice(["auto", "float32", "bf16", "float16"])
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+def arithmetic_of(text: str) -> str:
+    """What a bundle is run in: auto, float32, bf16 or float16.
+
+    Raises click.BadParameter for another text; for int8 with how to come by a bundle that is in int8.
+    """
+    if text == "int8":
+        raise click.BadParameter(
+            "a bundle is in int8 or is not: make one by 'ssa-fast export NAME --precision int8 --cases CASES "
+            "--out NAME-int8.onnx', then run it by --bundle NAME-int8.onnx"
+        )
+    return str(_ARITHMETIC.convert(text, None, None))
 
 
 def bytes_of(size: str) -> int:

@@ -185,8 +185,11 @@ def test_settings_that_cannot_be_are_refused(
     assert words in str(done.exception)
 
 
-@pytest.mark.parametrize(("option", "value"), [("--overlap", "1"), ("--batch", "0"), ("--max-ram", "0")])
-def test_numbers_out_of_range_are_told_with_their_option(
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--overlap", "1"), ("--batch", "0"), ("--max-ram", "0"), ("--precision", "int4"), ("--precision", "int8")],
+)
+def test_values_that_cannot_be_are_told_with_their_option(
     option: str, value: str, cases: Path, tiny_bundle_path: Path
 ) -> None:
     done = _infer(cases, tiny_bundle_path, option, value)

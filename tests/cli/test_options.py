@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from ssa_fast.cli.options import WindowCommand, bytes_of, window_of
+from ssa_fast.cli.options import WindowCommand, arithmetic_of, bytes_of, window_of
 from ssa_fast.cli.quality import quality_of
 from ssa_fast.errors import ConfigError
 
@@ -70,3 +70,8 @@ def test_a_kind_of_maps_needs_maps() -> None:
     given = {"mirror": "", "probabilities": False, "uncertainty": False, "postprocess": None, "map_type": "float32"}
     with pytest.raises(ConfigError, match="--map-type says how maps are stored: ask for"):
         quality_of(given)
+
+
+def test_int8_is_refused_with_how_to_come_by_it() -> None:
+    with pytest.raises(click.BadParameter, match="ssa-fast export NAME --precision int8"):
+        arithmetic_of("int8")
