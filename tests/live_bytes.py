@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ssa_fast.model.network import UNetConfig
+from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
 from ssa_fast.train.group import Group
 from ssa_fast.train.loop import update
@@ -56,18 +58,19 @@ class _Unmoved(Placement):
         pass
 
 
-def tracked_peak(config: TrainConfig, dtype: torch.dtype) -> int:
+def tracked_peak(config: TrainConfig, dtype: torch.dtype, teachers: Sequence[UNetConfig] = ()) -> int:
     """The most bytes alive in the second update of a run, when the optimizer has its moments."""
     layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last_3d  # as on a GPU
     placement = _Unmoved(group=Group(), dtype=dtype, layout=layout)
     with FakeTensorMode(allow_non_fake_inputs=True):
         run = open_run(config, Path("nowhere"), Sources(), placement)
+        run.teachers = [UNet(teacher).eval().requires_grad_(False) for teacher in teachers]
         patches = torch.empty(config.batch, 4, *config.patch)
         batch = (patches, torch.zeros(config.batch, *config.patch, dtype=torch.int64))
         update(run, run.supervised, [batch], placement)
         run.optimizer.zero_grad()
         with LiveBytes() as live:
             states = (run.supervised.state_dict(), run.averaged.state_dict(), run.optimizer.state_dict())
-            live.count([*states, batch])
+            live.count([*states, batch, *(teacher.state_dict() for teacher in run.teachers)])
             update(run, run.supervised, [batch], placement)
     return live.peak

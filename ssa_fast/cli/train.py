@@ -83,9 +83,12 @@ def _fold(_context: click.Context, _parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--teacher",
+    "teachers",
     type=PATH,
+    multiple=True,
     metavar="CHECKPOINT|BUNDLE",
-    help="Learn from this network's answers too; the recipe says how much (loss.distillation).",
+    help="Learn from this network's answers too, or from the mean of several; the recipe says how much "
+    "(loss.distillation).",
 )
 @click.option(
     "--splits", type=PATH, metavar="FILE.toml", help="Folds by case names, such as data/splits/brats_ssa_15.toml."
@@ -121,12 +124,14 @@ def command(
         from ssa_fast.train.state import LAST
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
-    splits, fold, start, teacher, has_board = (
-        changes.pop(name) for name in ("splits", "fold", "start", "teacher", "has_board")
+    splits, fold, start, teachers, has_board = (
+        changes.pop(name) for name in ("splits", "fold", "start", "teachers", "has_board")
     )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
-    sources = Sources(start=_weights(start), teacher=_weights(teacher))
+    sources = Sources(
+        start=None if start is None else _weights(start), teachers=[_weights(teacher) for teacher in teachers]
+    )
     for split in splits_of.values():
         check_run(config, split, sources)
     if has_board:
@@ -150,12 +155,10 @@ def command(
         leave_group()
 
 
-def _weights(given: Path | None) -> Checkpoint | None:
+def _weights(given: Path) -> Checkpoint:
     """Of a shipped bundle by its name, or of the file at a path."""
     from ssa_fast.model.checkpoint import load_weights
 
-    if given is None:
-        return None
     return load_weights(shipped_bundle(str(given)) if str(given) in shipped_bundles() else given)
 
 
@@ -187,7 +190,7 @@ def _print_plan(config: TrainConfig, split: Split, sources: Sources, group: Grou
     from ssa_fast.train.placement import choose_placement
 
     placement = choose_placement(config, group)
-    planned = planned_memory(config, placement.dtype.itemsize, sources.teacher_network).peak / 1e9
+    planned = planned_memory(config, placement.dtype.itemsize, sources.teacher_networks).peak / 1e9
     trained, held_out = len(split.training), len(split.held_out)
     names = ", ".join(files.name for files in split.held_out[:3]) + (", ..." if held_out > 3 else "")
     named = f" ({names})" if names else ""
@@ -217,8 +220,8 @@ def _fitted(config: TrainConfig, sources: Sources, max_memory: int | None, group
         return config
     placement = choose_placement(config, group)
     placement.cap(max_memory)
-    values, teacher = placement.dtype.itemsize, sources.teacher_network
-    return fit_memory(config, value_bytes=values, budget_bytes=max_memory, teacher=teacher)
+    values, teachers = placement.dtype.itemsize, sources.teacher_networks
+    return fit_memory(config, value_bytes=values, budget_bytes=max_memory, teachers=teachers)
 
 
 def _words(config: TrainConfig) -> str:

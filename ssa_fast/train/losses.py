@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ssa_fast.train.config import LossConfig
 
-__all__ = ["distillation_loss", "segmentation_loss", "soft_dice_loss"]
+__all__ = ["distillation_loss", "mean_answer", "segmentation_loss", "soft_dice_loss"]
 
 _SMOOTHING = 1.0  # voxels: a label that is absent and not predicted costs nothing
 
@@ -42,6 +45,22 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
         overlap = 2 * (predicted * wanted).sum(1) + _SMOOTHING
         losses.append(1 - overlap / (predicted.sum(1) + wanted.sum(1) + _SMOOTHING))
     return torch.stack(losses).mean()
+
+
+def mean_answer(answers: Iterable[Tensor], temperature: float) -> Tensor:
+    """Logits (N, K, X, Y, Z) whose softened probabilities are the mean of those of `answers`, of one or more.
+
+    An answer is added as soon as it comes, so that two are held at most; a single one comes back as it is. Source:
+    Hinton, Vinyals and Dean, arXiv:1503.02531, where a network learns from an ensemble.
+    """
+    rest = iter(answers)
+    first, count = next(rest), 1
+    total: Tensor | None = None  # logarithm of the sum of probabilities
+    for answer in rest:
+        before = functional.log_softmax(first.float() / temperature, dim=1) if total is None else total
+        total = torch.logaddexp(before, functional.log_softmax(answer.float() / temperature, dim=1))
+        count += 1
+    return first if total is None else (total - math.log(count)) * temperature
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ssa_fast.errors import BudgetError
@@ -68,7 +68,7 @@ def training_memory(
 
 
 def fit_memory(
-    config: TrainConfig, *, value_bytes: int, budget_bytes: int, teacher: UNetConfig | None = None
+    config: TrainConfig, *, value_bytes: int, budget_bytes: int, teachers: Sequence[UNetConfig] = ()
 ) -> TrainConfig:
     """The same training in no more than `budget_bytes`.
 
@@ -80,7 +80,7 @@ def fit_memory(
     for batch in (size for size in range(config.batch, 0, -1) if patches % size == 0):
         for recomputed in range(config.recomputed_levels, len(config.network.channels) + 1):
             fitted = dataclasses.replace(config, batch=batch, accumulate=patches // batch, recomputed_levels=recomputed)
-            needed = planned_memory(fitted, value_bytes, teacher).peak / _PLANNED_SHARE
+            needed = planned_memory(fitted, value_bytes, teachers).peak / _PLANNED_SHARE
             if needed <= budget_bytes:
                 return fitted
     raise BudgetError(
@@ -90,11 +90,11 @@ def fit_memory(
     )
 
 
-def planned_memory(config: TrainConfig, value_bytes: int, teacher: UNetConfig | None = None) -> TrainingMemory:
-    """What an update of a configuration takes with activations of `value_bytes`, its teacher's pass included.
+def planned_memory(config: TrainConfig, value_bytes: int, teachers: Sequence[UNetConfig] = ()) -> TrainingMemory:
+    """What an update of a configuration takes with activations of `value_bytes`, the passes of its teachers included.
 
-    The teacher runs first, when nothing is kept yet. On a GPU under autocast, group norm takes more: torch computes it
-    in float32 there.
+    The teachers run first, one by one, when nothing is kept yet but what the ones before answered. On a GPU under
+    autocast, group norm takes more: torch computes it in float32 there.
     """
     memory = training_memory(
         config.network,
@@ -109,13 +109,15 @@ def planned_memory(config: TrainConfig, value_bytes: int, teacher: UNetConfig | 
     coarse = sum(math.prod(config.patch) / _scale(network, level) for level in levels)
     logits = (value_bytes + _LOSS_BYTES) * config.network.classes * coarse
     memory = dataclasses.replace(memory, kept=memory.kept + math.ceil(config.batch * logits))
-    if teacher is None:
+    if not teachers:
         return memory
-    answer = config.batch * _LOSS_BYTES * teacher.classes * math.prod(config.patch)  # kept until the loss has seen it
-    most = math.ceil(config.batch * 4 * live_values(teacher) * math.prod(config.patch))  # in float32
+    voxels = config.batch * math.prod(config.patch)
+    answer = _LOSS_BYTES * config.network.classes * voxels  # their mean, kept until the loss has seen it
+    most = math.ceil(4 * max(live_values(teacher) for teacher in teachers) * voxels)  # in float32
+    most += answer if len(teachers) > 1 else 0
     kept = memory.kept + answer
     return TrainingMemory(
-        weights=memory.weights + 4 * parameter_count(teacher),
+        weights=memory.weights + 4 * sum(parameter_count(teacher) for teacher in teachers),
         kept=kept,
         passing=max(memory.passing, most - kept),
     )

@@ -46,7 +46,7 @@ def resume(run: Run) -> None:
     run.losses = [torch.tensor(loss, device=device) for loss in facts.losses]
     run.gradient_norms = [torch.tensor(norm, device=device) for norm in facts.gradient_norms]
     if facts.taught_by != run.taught_by:
-        raise CheckpointError(f"{run.path}: learned from another teacher, or none: give the same, or another --out")
+        raise CheckpointError(f"{run.path}: learned from other teachers, or none: give the same, or another --out")
     run.started_from, run.earlier_cases, run.cases = facts.started_from, facts.earlier_cases, facts.cases
     run.held_out = facts.held_out
 

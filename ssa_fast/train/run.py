@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,13 @@ class Sources:
     """Trained networks that a run takes from, and the cases that it shares with other runs."""
 
     start: Checkpoint | None = None  # its averaged weights are the first ones
-    teacher: Checkpoint | None = None  # its averaged weights tell what to learn beside the labels
+    teachers: Sequence[Checkpoint] = ()  # their averaged weights tell, as a mean, what to learn beside the labels
     store: CaseStore | None = None  # of cases that runs after this one take too, if there are any
 
     @property
-    def teacher_network(self) -> UNetConfig | None:
-        """The shape of the teacher, if there is one."""
-        return None if self.teacher is None else self.teacher.spec.network
+    def teacher_networks(self) -> list[UNetConfig]:
+        """The shape of each teacher."""
+        return [teacher.spec.network for teacher in self.teachers]
 
     @property
     def earlier_cases(self) -> tuple[str, ...]:
@@ -47,21 +48,26 @@ class Sources:
 
     @property
     def taught_on(self) -> tuple[str, ...]:
-        """What the teacher had been trained on."""
-        return _trained_on(self.teacher)
+        """What the teachers had been trained on."""
+        return tuple(dict.fromkeys(name for teacher in self.teachers for name in _trained_on(teacher)))
+
+    @property
+    def taught_by(self) -> str:
+        """The fingerprints of the teachers' files, whatever their order."""
+        return " ".join(sorted(teacher.sha256 for teacher in self.teachers))
 
     def check(self, config: TrainConfig, split: Split = _NO_CASES) -> None:
         """Raise what `open_run` would of these networks, and ConfigError for one that has seen a held-out case."""
         refuse_leaks(split, self.earlier_cases, self.taught_on)
         if self.start is not None:
             refuse_another_network(self.start, config)
-        if (self.teacher is None) != (config.loss.distillation == 0):
+        if bool(self.teachers) != bool(config.loss.distillation):
             raise ConfigError(
                 "a teacher and loss.distillation above 0 belong together: give both, --teacher FILE and the weight in "
                 "a recipe of your own, or neither"
             )
-        if self.teacher is not None:
-            _refuse_another_task(self.teacher, config)
+        for teacher in self.teachers:
+            _refuse_another_task(teacher, config)
 
 
 def check_run(config: TrainConfig, split: Split, sources: Sources) -> None:
@@ -83,11 +89,11 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
     """The run that `folder` holds, or else a new one, with the averaged weights of `sources.start` if there is one.
 
     Raises CheckpointError if the run in `folder` has another configuration (only `steps` may differ), did not begin
-    with `start` or learned from another teacher, or if `start` is of another network, and ConfigError for a patch that
+    with `start` or learned from other teachers, or if `start` is of another network, and ConfigError for a patch that
     is too small for the network, or for a teacher without `loss.distillation` or the reverse.
     """
     _refuse_small_patch(config)
-    start, teacher = sources.start, sources.teacher
+    start = sources.start
     sources.check(config)
     torch.manual_seed(config.seed)
     network, averaged = UNet(config.network), UNet(config.network).eval()
@@ -108,8 +114,8 @@ def open_run(config: TrainConfig, folder: Path, sources: Sources, placement: Pla
         optimizer=optimizer,
         plateau=open_plateau(config, optimizer),
         scaler=torch.amp.GradScaler(placement.device.type, enabled=placement.dtype == torch.float16),
-        teacher=_open_teacher(teacher, placement),
-        taught_by=teacher.sha256 if teacher is not None else "",
+        teachers=[_open_teacher(teacher, placement) for teacher in sources.teachers],
+        taught_by=sources.taught_by,
         taught_on=sources.taught_on,
         started_from=start.sha256 if start is not None else "",
         earlier_cases=sources.earlier_cases,
@@ -152,9 +158,7 @@ def _refuse_another_task(teacher: Checkpoint, config: TrainConfig) -> None:
         raise ConfigError(f"{teacher.where}: needs patch edges in multiples of {theirs.divisor}, got {config.patch}")
 
 
-def _open_teacher(teacher: Checkpoint | None, placement: Placement) -> UNet | None:
-    if teacher is None:
-        return None
+def _open_teacher(teacher: Checkpoint, placement: Placement) -> UNet:
     network = network_of(teacher).requires_grad_(False)
     placement.put(network)
     return network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ssa_fast.model.checkpoint import Checkpoint, save_checkpoint
 from ssa_fast.model.spec import ModelSpec
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import TrainConfig
+from ssa_fast.train.losses import mean_answer
 from ssa_fast.train.records import write_stats
 from ssa_fast.train.splits import Split
 from ssa_fast.train.supervision import Supervised
@@ -44,9 +45,9 @@ class Run:
     gradient_norms: list[Tensor] = field(default_factory=list)  # of the same updates, before clipping
     epochs: list[dict[str, Any]] = field(default_factory=list)  # a line of training_stats.json each
     best: float = -1.0  # highest mean Dice of the regions of held-out cases at an epoch's end
-    teacher: UNet | None = None  # that the network learns from, beside the labels
-    taught_by: str = ""  # fingerprint of the teacher's file
-    taught_on: tuple[str, ...] = ()  # cases that the teacher had been trained on
+    teachers: Sequence[UNet] = ()  # that the network learns from, beside the labels
+    taught_by: str = ""  # fingerprints of the teachers' files
+    taught_on: tuple[str, ...] = ()  # cases that the teachers had been trained on
     started_from: str = ""  # fingerprint of the checkpoint that the first weights came from
     earlier_cases: tuple[str, ...] = ()  # that those weights had been trained on
     cases: tuple[str, ...] = ()  # that this run is trained on; empty until it is claimed
@@ -69,8 +70,10 @@ class Run:
 
     @torch.no_grad()
     def teacher_logits(self, windows: Tensor) -> Tensor | None:
-        """What the teacher makes of (N, C, X, Y, Z), if there is one: logits (N, K, X, Y, Z)."""
-        return None if self.teacher is None else self.teacher(windows)
+        """What the teachers make of (N, C, X, Y, Z) as a mean, if there are any: logits (N, K, X, Y, Z)."""
+        if not self.teachers:
+            return None
+        return mean_answer((teacher(windows) for teacher in self.teachers), self.config.loss.temperature)
 
     def claim(self, split: Split) -> None:
         """Take the cases to train on. Scores of a case that the weights have seen would be no scores.
@@ -137,9 +140,9 @@ class Run:
 
 
 def refuse_leaks(split: Split, earlier: Iterable[str], taught: Iterable[str]) -> None:
-    """Raise ConfigError if the first weights (`earlier`) or the teacher (`taught`) have seen a held-out case."""
+    """Raise ConfigError if the first weights (`earlier`) or a teacher (`taught`) have seen a held-out case."""
     _refuse_seen(split, earlier, "the weights that this run begins with were", "another --from")
-    _refuse_seen(split, taught, "the teacher was", "another --teacher")
+    _refuse_seen(split, taught, "a teacher was", "another --teacher")
 
 
 def _refuse_seen(split: Split, seen: Iterable[str], whose: str, other: str) -> None:

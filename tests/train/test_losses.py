@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssa_fast.train.config import LossConfig
-from ssa_fast.train.losses import distillation_loss, segmentation_loss, soft_dice_loss
+from ssa_fast.train.losses import distillation_loss, mean_answer, segmentation_loss, soft_dice_loss
 
 
 def _batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,3 +72,11 @@ def test_distillation_is_the_divergence_of_softened_probabilities() -> None:
     wanted = 9 * (theirs * np.log(theirs / ours)).sum(axis=1).mean()
     assert float(distillation_loss(logits, teacher, 3.0)) == pytest.approx(wanted, rel=1e-4)
     assert float(distillation_loss(teacher, teacher, 3.0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_teachers_answer_by_the_mean_of_their_softened_probabilities() -> None:
+    answers = [_batch(seed)[0] for seed in range(3)]
+    softened = [(answer.double() / 3).softmax(1) for answer in answers]
+    given = mean_answer(iter(answers), 3.0)
+    torch.testing.assert_close((given.double() / 3).softmax(1), torch.stack(softened).mean(0))
+    assert mean_answer(iter(answers[:1]), 3.0) is answers[0]

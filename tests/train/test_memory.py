@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ssa_fast.errors import BudgetError
-from ssa_fast.model.spec import UNetConfig
+from ssa_fast.model.spec import PRESETS, UNetConfig
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.config import LossConfig, TrainConfig
 from ssa_fast.train.group import join_group
@@ -123,6 +123,13 @@ def test_coarse_heads_are_planned_too(preset: str) -> None:
     tracked = tracked_peak(config, torch.float32)
     assert tracked <= planned_memory(config, 4).peak <= 1.15 * tracked
     assert planned_memory(config, 4).peak > planned_memory(dataclasses.replace(config, supervised_levels=0), 4).peak
+
+
+@pytest.mark.parametrize("teachers", [["lite"], ["fast", "lite"], ["reference", "fast"]], ids=", ".join)
+def test_teachers_are_planned_too(teachers: list[str]) -> None:
+    config, networks = TrainConfig(), [PRESETS[teacher] for teacher in teachers]
+    tracked = tracked_peak(config, torch.float32, networks)
+    assert tracked <= planned_memory(config, 4, networks).peak <= 1.15 * tracked
 
 
 def test_reference_at_128_fits_the_original_projects_memory_in_float32() -> None:

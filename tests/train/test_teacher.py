@@ -43,12 +43,12 @@ def _teacher(seed: int = 5, trained_on: str = "Other-1") -> Checkpoint:
     )
 
 
-def _train(config: TrainConfig, cases: list[CaseFiles], out: Path, teacher: Checkpoint | None) -> None:
-    train(config, Split(training=cases[:1]), out, lambda progress: None, Sources(teacher=teacher))
+def _train(config: TrainConfig, cases: list[CaseFiles], out: Path, *teachers: Checkpoint) -> None:
+    train(config, Split(training=cases[:1]), out, lambda progress: None, Sources(teachers=teachers))
 
 
 def test_a_teacher_changes_what_is_learned_and_is_remembered(cases: list[CaseFiles], tmp_path: Path) -> None:
-    _train(CONFIG, cases, tmp_path / "alone", None)
+    _train(CONFIG, cases, tmp_path / "alone")
     _train(TAUGHT, cases, tmp_path / "taught", _teacher())
     alone, taught = (load_checkpoint(tmp_path / name / LAST) for name in ("alone", "taught"))
     assert not torch.equal(taught.tensors["network.head.weight"], alone.tensors["network.head.weight"])
@@ -66,30 +66,41 @@ def test_a_pupil_draws_nearer_to_its_teacher(cases: list[CaseFiles], tmp_path: P
         Split(training=cases[:1]),
         tmp_path,
         lambda progress: losses.append(progress.loss),
-        Sources(teacher=teacher),
+        Sources(teachers=[teacher]),
     )
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_several_teachers_are_one_mean_and_all_that_they_saw_counts(cases: list[CaseFiles], tmp_path: Path) -> None:
+    first, second = _teacher(trained_on="Other-1 Other-2"), _teacher(seed=6, trained_on="Other-2 Other-3")
+    for name, teachers in (("both", (first, second)), ("turned", (second, first)), ("one", (first,))):
+        _train(TAUGHT, cases, tmp_path / name, *teachers)
+    both, turned, one = (load_checkpoint(tmp_path / name / LAST) for name in ("both", "turned", "one"))
+    assert both.spec.trained_on == "Case-0 Other-1 Other-2 Other-3"
+    assert both.facts["taught_by"] == turned.facts["taught_by"] == f"{'5' * 64} {'6' * 64}"
+    torch.testing.assert_close(both.tensors["network.head.weight"], turned.tensors["network.head.weight"])
+    assert not torch.equal(both.tensors["network.head.weight"], one.tensors["network.head.weight"])
 
 
 def test_a_run_is_gone_on_with_by_the_same_teacher_only(cases: list[CaseFiles], tmp_path: Path) -> None:
     _train(TAUGHT, cases, tmp_path, _teacher())
     longer = dataclasses.replace(TAUGHT, steps=4)
-    with pytest.raises(CheckpointError, match="another teacher"):
+    with pytest.raises(CheckpointError, match="other teachers"):
         _train(longer, cases, tmp_path, _teacher(seed=6))
     _train(longer, cases, tmp_path, _teacher())
     assert load_checkpoint(tmp_path / LAST).facts["step"] == 4
 
 
 def test_a_teacher_and_its_weight_belong_together(cases: list[CaseFiles], tmp_path: Path) -> None:
-    for config, teacher in ((CONFIG, _teacher()), (TAUGHT, None)):
+    for config, teachers in ((CONFIG, [_teacher()]), (TAUGHT, [])):
         with pytest.raises(ConfigError, match="belong together"):
-            _train(config, cases, tmp_path, teacher)
+            _train(config, cases, tmp_path, *teachers)
 
 
 def test_a_teacher_that_has_seen_a_held_out_case_is_refused(cases: list[CaseFiles], tmp_path: Path) -> None:
-    split = Split(training=cases[:1], held_out=cases[1:])
-    with pytest.raises(ConfigError, match="the teacher was trained on Case-1, held out now"):
-        train(TAUGHT, split, tmp_path, lambda progress: None, Sources(teacher=_teacher(trained_on="Case-1")))
+    split, teachers = Split(training=cases[:1], held_out=cases[1:]), [_teacher(), _teacher(trained_on="Case-1")]
+    with pytest.raises(ConfigError, match="a teacher was trained on Case-1, held out now"):
+        train(TAUGHT, split, tmp_path, lambda progress: None, Sources(teachers=teachers))
 
 
 def test_a_teacher_for_another_task_is_refused(cases: list[CaseFiles], tmp_path: Path) -> None:
@@ -112,7 +123,7 @@ def test_folded_weights_cannot_be_trained_further(cases: list[CaseFiles], tmp_pa
 
 
 def test_weights_to_begin_with_come_without_the_optimizer(cases: list[CaseFiles], tmp_path: Path) -> None:
-    _train(CONFIG, cases, tmp_path, None)
+    _train(CONFIG, cases, tmp_path)
     assert {name.split(".")[0] for name in load_weights(tmp_path / LAST).tensors} == {"averaged"}
 
 
