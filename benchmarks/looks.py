@@ -64,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bundle, cases = read_bundle(path), find_cases(given.cases)
     with TemporaryDirectory() as folder:
         found = looks_of(path, cases, Path(folder))
-    trained_on = bundle.spec.trained_on.split()
     record = {
         "what": "votes of infer by the axes mirrored: Dice of WT TC ET, the Dice expected by the probabilities, the "
         "votes' agreement, before postprocessing",
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": machine_line(processor()),
         "commit": commit(),
         "order": list(REGIONS),
-        "cases": {name: {"unseen": name not in trained_on} | numbers for name, numbers in found.items()},
+        "cases": {name: {"unseen": name not in bundle.spec.trained_cases} | numbers for name, numbers in found.items()},
     }
     write_json(given.out, record)
 

@@ -64,7 +64,7 @@ def main() -> None:
     for word, backend in runs.items():
         limits = limits_for(word.split()[0], backend.device)
         each = [compare(name, [answer], backend, limits) for answer in answers]
-        record["parity"][word] = _summary(each, set(quantization.calibrated_on), set(bundle.spec.trained_on.split()))
+        record["parity"][word] = _summary(each, set(quantization.calibrated_on), set(bundle.spec.trained_cases))
         write_json(given.out, record)
         print(f"{word}: {merged(each)}", flush=True)
 

@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=200, help="of the blocks that are fitted")
     asked = parser.parse_args()
     source, config = load_weights(asked.bundle), load_recipe(asked.recipe)
-    known = source.spec.trained_on.split()
+    known = source.spec.trained_cases
     cases = [load_training_case(files) for files in find_training_cases(asked.cases) if files.name in known]
     if not cases:
         raise ConfigError(f"{asked.bundle}: was trained on {', '.join(known)}: none of them is among the cases given")

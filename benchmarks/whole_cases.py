@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     path = bundle_path(given.bundle)
     bundle, cases = read_bundle(path), find_cases(given.cases)
-    unseen = [files for files in cases if files.name not in bundle.spec.trained_on.split()]
+    unseen = [files for files in cases if files.name not in bundle.spec.trained_cases]
     if not unseen:
         raise ConfigError(f"{path}: was trained on all of these cases, so no Dice would say anything: give others too")
     meter = Meter()

@@ -27,7 +27,7 @@ def bundle(_records: Records, name: str = DEFAULT_BUNDLE) -> str:
         ("preprocessing", spec.preprocessing),
         ("output", ", ".join(f"{value} {name}" for value, name in enumerate(spec.labels))),
         ("postprocessing", f"`{spec.postprocessing}`"),
-        ("trained on", f"{len(spec.trained_on.split())} cases: {spec.trained_on}"),
+        ("trained on", f"{len(spec.trained_cases)} cases: {spec.trained_on}"),
         ("scores that it carries", "; ".join(f"{name} {value}" for name, value in spec.scores.items())),
         ("proof of its export", str(shipped.parity)),
         ("licence of the weights", spec.licence),

@@ -82,7 +82,7 @@ def int8_form(
     """
     model = form_of(bundle, "float32", rewrites).bundle
     graph = onnx.load_from_string(model.content)
-    known = set(bundle.spec.trained_on.split())
+    known = set(bundle.spec.trained_cases)
     names = [answer.proof.name for answer in answers]
     places = ([place for place, name in enumerate(names) if name in known] or list(range(len(names))))[:_CALIBRATED]
     ranges = ranges_of(graph, _calibrating(answers, names, places))

@@ -47,7 +47,7 @@ class ModelSpec:
     parent: str = ""  # SHA-256 of the checkpoint that a bundle was made from
     licence: str = ""
     attribution: str = ""
-    trained_on: str = ""
+    trained_on: str = ""  # names of cases, joined by spaces, or other words
     scores: Mapping[str, float] = field(default_factory=dict)  # measured, e.g. "fold 0 WT Dice"
 
     def __post_init__(self) -> None:
@@ -56,6 +56,11 @@ class ModelSpec:
                 f"model '{self.name}' names {len(self.modalities)} modalities and {len(self.labels)} labels, "
                 f"its network has {self.network.modalities} and {self.network.classes}"
             )
+
+    @property
+    def trained_cases(self) -> tuple[str, ...]:
+        """The names in `trained_on`."""
+        return tuple(self.trained_on.split())
 
     @property
     def divisor(self) -> int:

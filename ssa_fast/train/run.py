@@ -44,12 +44,12 @@ class Sources:
     @property
     def earlier_cases(self) -> tuple[str, ...]:
         """What the first weights had been trained on."""
-        return _trained_on(self.start)
+        return () if self.start is None else self.start.spec.trained_cases
 
     @property
     def taught_on(self) -> tuple[str, ...]:
         """What the teachers had been trained on."""
-        return tuple(dict.fromkeys(name for teacher in self.teachers for name in _trained_on(teacher)))
+        return tuple(dict.fromkeys(name for teacher in self.teachers for name in teacher.spec.trained_cases))
 
     @property
     def taught_by(self) -> str:
@@ -137,10 +137,6 @@ def _refuse_small_patch(config: TrainConfig) -> None:
             f"a patch of {config.patch} leaves one voxel at the deepest level of '{config.preset}', which cannot be "
             "normalized: take a longer edge"
         )
-
-
-def _trained_on(source: Checkpoint | None) -> tuple[str, ...]:
-    return tuple(source.spec.trained_on.split()) if source is not None else ()
 
 
 def _refuse_another_task(teacher: Checkpoint, config: TrainConfig) -> None:

@@ -82,9 +82,9 @@ def test_a_shipped_bundle_brings_the_ranges_of_all_its_training_cases_and_no_nam
     bundle = read_bundle(bundle_path(name))
     ranges = shipped_ranges(bundle.sha256)
     assert ranges is not None
-    assert ranges.cases == len(bundle.spec.trained_on.split())
+    assert ranges.cases == len(bundle.spec.trained_cases)
     text = bundle_path(name).with_name(f"{name}-training.json").read_text()
-    assert not any(case in text for case in bundle.spec.trained_on.split())
+    assert not any(case in text for case in bundle.spec.trained_cases)
     assert shipped_ranges("0" * 64) is None
 
 
@@ -92,7 +92,7 @@ def test_a_shipped_bundle_brings_the_ranges_of_all_its_training_cases_and_no_nam
 @pytest.mark.parametrize("name", shipped_bundles())
 def test_the_shipped_ranges_are_those_of_the_training_cases(name: str, shared_ssa: Path, tmp_path: Path) -> None:
     bundle = read_bundle(bundle_path(name))
-    cases = [shared_ssa / case for case in bundle.spec.trained_on.split()]
+    cases = [shared_ssa / case for case in bundle.spec.trained_cases]
     described = [describe_case(files) for files in find_cases(cases)]
     data = DataSet(cases=tuple(one[0] for one in described if isinstance(one, tuple)), repeats=())
     path = tmp_path / "description.json"

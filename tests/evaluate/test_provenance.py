@@ -29,8 +29,8 @@ def test_a_bundle_tells_its_training_cases_and_which_of_them_are_scored(tmp_path
     bundle = read_bundle(shipped_bundle("lite"))
     found = provenance(tmp_path, [], bundle)
     assert found.parameters == parameter_count(bundle.spec.network)
-    assert found.training_cases == len(bundle.spec.trained_on.split())
-    trained = bundle.spec.trained_on.split()[0]
+    assert found.training_cases == len(bundle.spec.trained_cases)
+    trained = bundle.spec.trained_cases[0]
     assert found.seen(["BraTS-SSA-00002-000", trained]) == [trained]
     assert trained in found.data
 
