@@ -51,7 +51,7 @@ class Change:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float = TOLERANCE) -> list[Change]:
-    """Every row that both have, the worst first.
+    """Every row that both have, of one network, the worst first.
 
     Raises ConfigError where the records are of different machines, yardsticks or forms, or have no row in common.
     """
@@ -66,9 +66,9 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float = T
                 f"other machines: {key} is {old['machine'][key]} and {new['machine'][key]}: what is fast beside a "
                 "convolution on one is not on the other"
             )
-    names = [name for name in old["rows"] if name in new["rows"]]
+    names = [name for name in old["rows"] if name in new["rows"] and _other_networks(name, old, new) is None]
     if not names:
-        raise ConfigError("no row in common: run the same benchmarks")
+        raise ConfigError("no row in common: run the same benchmarks of the same network")
     found = [_change(name, old["rows"][name], new["rows"][name], tolerance) for name in names]
     return sorted(found, key=lambda change: (-change.is_worse, -change.ratio))
 
@@ -82,9 +82,18 @@ def remarks(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for word, one, other in (("only in the old", old, new), ("only in the new", new, old)):
         if alone := [name for name in one["rows"] if name not in other["rows"]]:
             yield f"{word} record, not compared: {', '.join(alone)}"
+    for name in (name for name in old["rows"] if name in new["rows"]):
+        if networks := _other_networks(name, old, new):
+            yield f"{name} was of {networks[0]}, is of {networks[1]}: not compared"
     for word, record in (("old", old), ("new", new)):
         if busy := sum(bool(row["is_busy"]) for row in record["rows"].values()):
             yield f"{busy} of {len(record['rows'])} rows of the {word} record are of a busy machine (--busy)"
+
+
+def _other_networks(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The networks that a row was measured with, where both records tell and they are not the same."""
+    was, now = (record["rows"][name]["about"].get("network") for record in (old, new))
+    return (str(was), str(now)) if was and now and was != now else None
 
 
 def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float) -> Change:

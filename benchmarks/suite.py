@@ -86,7 +86,7 @@ def row_of(benchmark: Any, yardstick: plain_convolution.Yardstick, foreign: floa
     stats = benchmark.stats.stats
     about = json.loads(json.dumps(benchmark.extra_info, default=str))
     if "what" in about:  # it has a record of its own, which `keep_record` writes
-        about = {"what": about["what"]}
+        about = {key: about[key] for key in ("what", "network") if key in about}
     return {
         "group": benchmark.group or "",
         "seconds": {

@@ -126,6 +126,17 @@ def test_remarks_tell_versions_missing_rows_and_busy_machines() -> None:
     ]
 
 
+def test_rows_of_other_networks_are_told_and_not_compared() -> None:
+    old, new = _record(a=1.0, b=1.0, c=1.0), _record(a=9.0, b=1.0, c=1.0)
+    for record, network in ((old, "lite"), (new, "fast")):
+        record["rows"]["a"]["about"]["network"] = network
+    new["rows"]["b"]["about"]["network"] = "fast"  # records of before did not tell
+    assert sorted(change.name for change in changes(old, new)) == ["b", "c"]
+    assert "a was of lite, is of fast: not compared" in remarks(old, new)
+    with pytest.raises(ConfigError, match="of the same network"):
+        changes({**old, "rows": {"a": old["rows"]["a"]}}, new)
+
+
 class _Asleep:
     """A backend that waits before each call: the slow-down that is planted."""
 
