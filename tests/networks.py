@@ -34,6 +34,10 @@ MEMBERS = {
     "residual": UNetConfig(channels=(4, 4, 8), norm="batch", block="residual", convolutions=(1, 2, 5)),
     "residual-half": UNetConfig(channels=(4, 6, 8), norm="instance", stem="half", block="residual"),
     "bottleneck": UNetConfig(channels=(4, 6, 8), norm="instance", stem="half", block="bottleneck"),
+    "batch-instance": UNetConfig(channels=(4, 6, 8), norm="batch-instance"),
+    "batch-instance at full resolution": UNetConfig(
+        channels=(4, 6), norm="instance", stem="half", full_norm="batch-instance"
+    ),
     "bottleneck-group": UNetConfig(channels=(16, 16, 32), norm="group", stem="half", block="bottleneck"),
 }
 """Networks of the family that no preset is like, each with what the others have not."""

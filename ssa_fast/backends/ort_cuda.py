@@ -60,7 +60,17 @@ RUN_ENTRIES: Mapping[str, str] = MappingProxyType({"memory.enable_memory_arena_s
 
 # what computes over voxels; arithmetic over shapes is the processor's by ONNX Runtime's own choice
 _VOXEL_OPERATORS = frozenset(
-    {"ArgMax", "Conv", "ConvTranspose", "FusedConv", "InstanceNormalization", "MaxPool", "ReduceMean", "Relu"}
+    {
+        "ArgMax",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "FusedConv",
+        "InstanceNormalization",
+        "MaxPool",
+        "ReduceMean",
+        "Relu",
+    }
 )
 
 

@@ -101,6 +101,8 @@ def _traced(config: UNetConfig) -> onnx.ModelProto:
     generator = torch.Generator().manual_seed(0)
     for parameter in stand_in.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+    for buffer in stand_in.buffers():
+        buffer.uniform_(0.5, 1.5, generator=generator)  # statistics
     edges = [config.divisor * factor for factor in (2, 3, 4)]  # unlike each other, so that no axis is taken for another
     windows = torch.zeros(2, config.modalities, *edges)
     free = torch.export.Dim.DYNAMIC

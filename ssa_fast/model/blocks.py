@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, NORM_GROUPS, UNetConfig, block_units
 
-__all__ = ["ConvBlock", "FullResolution", "GroupNorm", "InstanceNorm", "pooled"]
+__all__ = ["BatchInstanceNorm", "ConvBlock", "FullResolution", "GroupNorm", "InstanceNorm", "pooled"]
 
 
 class ConvBlock(nn.Module):
@@ -68,13 +68,13 @@ class FullResolution(nn.Module):
         super().__init__()
         outputs, stride = FULL_RESOLUTION_CHANNELS, config.stride
         self.up = nn.ConvTranspose3d(config.channels[0], outputs, kernel_size=stride, stride=stride)
-        self.conv = _conv(3, outputs + config.modalities, outputs, config.norm)
-        self.norm = _norm(outputs, config.norm)
+        self.conv = _conv(3, outputs + config.modalities, outputs, config.norm_of_full_block)
+        self.norm = _norm(outputs, config.norm_of_full_block)
 
     def forward(self, x: Tensor, windows: Tensor) -> Tensor:
         """(N, 8, X, Y, Z) of the windows (N, C, X, Y, Z) and the decoder's finest level."""
-        joined = torch.cat([self.up(x), windows.to(x.dtype)], dim=1)
-        return functional.relu(self.norm(self.conv(joined)), inplace=True)
+        x = self.conv(torch.cat([self.up(x), windows.to(x.dtype)], dim=1))  # the joined copy goes after it
+        return functional.relu(self.norm(x), inplace=True)
 
 
 class InstanceNorm(nn.Module):
@@ -94,26 +94,43 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, X, Y, Z), normalized."""
-        if torch.compiler.is_exporting():
-            return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
-        if x.device.type == "cpu" and x.dtype == torch.float32 and not self.training:
-            return self._over_many_voxels(x)
-        alone = [
-            functional.batch_norm(window, None, None, self.weight, self.bias, training=True, eps=self.eps)
-            for window in x.split(1)
-        ]
-        return alone[0] if len(alone) == 1 else torch.cat(alone)
+        return _each_alone(x, self.weight, self.bias, self.eps, is_training=self.training)
 
-    def _over_many_voxels(self, x: Tensor) -> Tensor:
-        """The norm of (N, C, X, Y, Z) from the sums of its rows, added up in float64."""
-        rows = x.permute(0, 2, 3, 4, 1).flatten(1, 2)  # (N, XY, Z, C)
-        voxels = rows.shape[1] * rows.shape[2]
-        mean = rows.sum(2).double().sum(1) / voxels  # (N, C)
-        mean_square = torch.linalg.vector_norm(rows, dim=2).double().square().sum(1) / voxels
-        scale = self.weight * torch.rsqrt((mean_square - mean.square()).clamp_min(0) + self.eps)
-        shift = self.bias - mean * scale
-        per_channel = (*mean.shape, 1, 1, 1)
-        return torch.addcmul(shift.float().view(per_channel), x, scale.float().view(per_channel))
+
+class BatchInstanceNorm(nn.Module):
+    """The mean of batch norm and instance norm: of what a voxel is in its own image, and of what it would be in others.
+
+    In training on one window they are the same, so a network trained with instance norm becomes one with this norm by
+    the statistics alone. Source: Nam and Kim, "Batch-Instance Normalization", NeurIPS 2018, with a gate of a half.
+    """
+
+    eps = 1e-5
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.momentum = 0.1  # as of torch's batch norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, X, Y, Z), normalized."""
+        together = functional.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+        if self.training and len(x) == 1:
+            return together
+        return together.add_(_each_alone(x, self.weight, self.bias, self.eps, is_training=self.training)).mul_(0.5)
 
 
 class GroupNorm(nn.Module):
@@ -148,6 +165,28 @@ def pooled(x: Tensor) -> Tensor:
     return functional.max_pool3d(x, 2)
 
 
+def _each_alone(x: Tensor, weight: Tensor, bias: Tensor, eps: float, *, is_training: bool) -> Tensor:
+    """Instance norm of (N, C, X, Y, Z): see `InstanceNorm`."""
+    if torch.compiler.is_exporting():
+        return functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not is_training:
+        return _over_many_voxels(x, weight, bias, eps)
+    alone = [functional.batch_norm(window, None, None, weight, bias, training=True, eps=eps) for window in x.split(1)]
+    return alone[0] if len(alone) == 1 else torch.cat(alone)
+
+
+def _over_many_voxels(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Instance norm of (N, C, X, Y, Z) from the sums of its rows, added up in float64."""
+    rows = x.permute(0, 2, 3, 4, 1).flatten(1, 2)  # (N, XY, Z, C)
+    voxels = rows.shape[1] * rows.shape[2]
+    mean = rows.sum(2).double().sum(1) / voxels  # (N, C)
+    mean_square = torch.linalg.vector_norm(rows, dim=2).double().square().sum(1) / voxels
+    scale = weight * torch.rsqrt((mean_square - mean.square()).clamp_min(0) + eps)
+    shift = bias - mean * scale
+    per_channel = (*mean.shape, 1, 1, 1)
+    return torch.addcmul(shift.float().view(per_channel), x, scale.float().view(per_channel))
+
+
 def _conv(edge: int, inputs: int, outputs: int, norm: str) -> nn.Conv3d:
     return nn.Conv3d(inputs, outputs, kernel_size=edge, padding=edge // 2, bias=norm == "none")
 
@@ -157,4 +196,6 @@ def _norm(channels: int, norm: str) -> nn.Module:
         return nn.BatchNorm3d(channels)
     if norm == "group":
         return GroupNorm(channels)
+    if norm == "batch-instance":
+        return BatchInstanceNorm(channels)
     return InstanceNorm(channels) if norm == "instance" else nn.Identity()

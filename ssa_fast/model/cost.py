@@ -64,7 +64,7 @@ def layers(config: UNetConfig) -> Iterator[Layer]:
         outputs = FULL_RESOLUTION_CHANNELS
         yield _layer("full.up", Convolution(edge=1, inputs=inputs, outputs=outputs), 1, input_scale=stride)
         joined = Convolution(edge=3, inputs=outputs + config.modalities, outputs=outputs)
-        yield _layer("full.conv", joined, 1, norm=config.norm)
+        yield _layer("full.conv", joined, 1, norm=config.norm_of_full_block)
         inputs = outputs
     head = Convolution(edge=1, inputs=inputs, outputs=config.classes)
     yield _layer("head", head, 1, input_scale=1 if config.has_full_block else stride)

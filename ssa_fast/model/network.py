@@ -23,7 +23,8 @@ __all__ = [
 
 Stem: TypeAlias = Literal["none", "half", "quarter"]
 Block: TypeAlias = Literal["double", "residual", "bottleneck"]
-Norm: TypeAlias = Literal["batch", "instance", "group", "none"]
+Norm: TypeAlias = Literal["batch", "instance", "batch-instance", "group", "none"]
+FullNorm: TypeAlias = Literal["same", "batch-instance"]
 
 NORM_GROUPS = 8  # of channels that group norm takes together
 FULL_RESOLUTION_CHANNELS = 8  # of the one block that a network behind a stem has at the input's resolution
@@ -51,6 +52,7 @@ class UNetConfig:
     convolutions: tuple[int, ...] = ()  # 3x3x3 ones of each level on the way down, from the finest; empty: two each
     decoder_convolutions: tuple[int, ...] = ()  # the same on the way up, which has a level less
     has_full_block: bool = True  # behind a stem: a block at the input's resolution; without, the head itself goes up
+    full_norm: FullNorm = "same"  # of that block; "same": `norm`
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or min(self.channels) < 1:
@@ -69,6 +71,8 @@ class UNetConfig:
             raise ConfigError(f"group norm needs channels in multiples of {NORM_GROUPS}, got {self.channels}{inside}")
         if not self.has_full_block and self.stem == "none":
             raise ConfigError("without a stem every block is at the input's resolution: has_full_block says nothing")
+        if self.full_norm != "same" and not self.goes_up_to_a_block:
+            raise ConfigError("without a block at full resolution there is no norm in it: full_norm must be 'same'")
         if self.modalities < 1 or self.classes < 2:
             raise ConfigError(f"need a modality and two classes, got {self.modalities} and {self.classes}")
 
@@ -81,6 +85,11 @@ class UNetConfig:
     def goes_up_to_a_block(self) -> bool:
         """Whether the network ends in a block at the input's resolution, after one at the stem's."""
         return self.stride > 1 and self.has_full_block
+
+    @property
+    def norm_of_full_block(self) -> Norm:
+        """Of the block at the input's resolution, if there is one."""
+        return self.norm if self.full_norm == "same" else self.full_norm
 
     @property
     def divisor(self) -> int:
@@ -105,6 +114,8 @@ class UNetConfig:
             words += f", {self.block} blocks"
         if self.convolutions or self.decoder_convolutions:
             words += f", {self.depths} convolutions down and {self.decoder_depths} up"
+        if self.full_norm != "same":
+            words += f", {self.full_norm} norm at full resolution"
         return words if self.has_full_block else f"{words}, no block at full resolution"
 
 
@@ -117,6 +128,7 @@ PRESETS: Mapping[str, UNetConfig] = {
         stem="half",
         convolutions=(1, 2, 3, 4),  # more of them where they are cheap
         decoder_convolutions=(1, 1, 2),
+        full_norm="batch-instance",  # with a scanner's own statistics alone its grey matter was taken for oedema
     ),
 }
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssa_fast.model.blocks import ConvBlock, FullResolution, pooled
+from ssa_fast.model.blocks import BatchInstanceNorm, ConvBlock, FullResolution, pooled
 from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig
 
 __all__ = ["UNet", "fold_batch_norm"]
@@ -130,8 +130,8 @@ class UNet(nn.Module):
 @contextmanager
 def _statistics_stay(network: nn.Module) -> Iterator[None]:
     """While a batch is seen for the second time, batch norm's running statistics do not count it again."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | BatchInstanceNorm)]
+    before = [(norm.momentum, getattr(norm, "num_batches_tracked", None)) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:

@@ -119,7 +119,7 @@ class TrainConfig:
 
     preset: str = "fast"  # or, with an `architecture`, the network's own name
     architecture: UNetConfig | None = None  # of a network that is no preset; its norm goes with norm = "preset"
-    norm: Literal["preset", "batch", "instance", "group"] = "instance"  # "preset": that of the network as it is drawn
+    norm: Literal["preset", "batch", "instance", "batch-instance", "group"] = "instance"  # "preset": the network's own
     reestimate: bool = False  # batch norm's statistics from whole training cases, before scores and at the end
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
     batch: int = 1
@@ -207,7 +207,7 @@ class TrainConfig:
                 f"norm is '{self.norm}', that of the architecture '{self.architecture.norm}': set norm to 'preset'"
             )
         if self.architecture.norm == "none":
-            raise ConfigError("an architecture without norm is not trained: batch, instance or group")
+            raise ConfigError("an architecture without norm is not trained: batch, instance, batch-instance or group")
         task = UNetConfig()
         if (self.architecture.modalities, self.architecture.classes) != (task.modalities, task.classes):
             raise ConfigError(f"the architecture must have {task.modalities} modalities and {task.classes} classes")

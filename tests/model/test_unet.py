@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ssa_fast.model.blocks import GroupNorm, InstanceNorm
-from ssa_fast.model.network import UNetConfig
-from ssa_fast.model.unet import fold_batch_norm
-from tests.networks import MEMBERS, Norm, Stem, random_network, tiny_config
+from ssa_fast.errors import ConfigError
+from ssa_fast.model.blocks import BatchInstanceNorm, GroupNorm, InstanceNorm
+from ssa_fast.model.network import Stem, UNetConfig
+from ssa_fast.model.unet import UNet, fold_batch_norm
+from tests.networks import MEMBERS, Norm, random_network, tiny_config
 
 NORMS: tuple[Norm, ...] = ("batch", "instance", "group")
 STEMS: tuple[Stem, ...] = ("none", "half")
@@ -119,3 +120,44 @@ def test_group_norm_is_that_of_torch() -> None:
         torch.nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(2))
     x = torch.randn(2, 16, 4, 6, 8, generator=torch.Generator().manual_seed(3)) * 7 + 3
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+def _batch_instance_norm(channels: int) -> BatchInstanceNorm:
+    norm, generator = BatchInstanceNorm(channels), torch.Generator().manual_seed(4)
+    for tensor in norm.state_dict().values():
+        tensor.uniform_(0.5, 2, generator=generator)
+    return norm
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_batch_instance_norm_is_the_mean_of_torchs_two(is_training: bool, windows: int) -> None:
+    ours = _batch_instance_norm(6).train(is_training)
+    batch, instance = torch.nn.BatchNorm3d(6), torch.nn.InstanceNorm3d(6, affine=True)
+    for norm in (batch, instance):
+        norm.load_state_dict(ours.state_dict(), strict=False)
+    batch.train(is_training)
+    x = torch.randn(windows, 6, 4, 6, 8, generator=torch.Generator().manual_seed(5)) * 3 + 2
+    torch.testing.assert_close(ours(x), (batch(x) + instance(x)) / 2)
+    for name, statistics in ours.named_buffers():
+        torch.testing.assert_close(statistics, batch.get_buffer(name))
+
+
+def test_trained_on_one_window_batch_instance_norm_is_instance_norm() -> None:
+    ours, theirs = _batch_instance_norm(6).train(), InstanceNorm(6)
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    x = torch.randn(1, 6, 4, 6, 8, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(ours(x), theirs.train()(x))
+
+
+def test_the_block_at_full_resolution_may_have_a_norm_of_its_own() -> None:
+    config = UNetConfig(channels=(4, 6), norm="instance", stem="half", full_norm="batch-instance")
+    network = UNet(config)
+    assert network.full is not None
+    assert isinstance(network.full.norm, BatchInstanceNorm)
+    assert not any(isinstance(module, BatchInstanceNorm) for module in network.encoder.modules())
+    assert config.words.endswith("batch-instance norm at full resolution")
+    without: list[tuple[Stem, bool]] = [("none", True), ("half", False)]
+    for stem, has_full_block in without:
+        with pytest.raises(ConfigError, match="full_norm must be 'same'"):
+            UNetConfig(channels=(4, 6), stem=stem, has_full_block=has_full_block, full_norm="batch")

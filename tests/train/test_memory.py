@@ -25,6 +25,7 @@ from tests.live_bytes import tracked_peak
 SMALL = {
     "plain": UNetConfig(channels=(8, 16, 32), norm="batch"),
     "half": UNetConfig(channels=(8, 16, 32), norm="instance", stem="half"),
+    "batch-instance": UNetConfig(channels=(8, 16, 32), norm="batch-instance"),
     "no-full-block": UNetConfig(channels=(24, 48, 96), norm="instance", stem="half", has_full_block=False),
     "quarter": UNetConfig(channels=(16, 32, 64), norm="instance", stem="quarter"),
     "deep": UNetConfig(channels=(16, 32, 64), norm="batch", convolutions=(3, 1, 2), decoder_convolutions=(3, 1)),

@@ -1,0 +1,117 @@
+"""A network trained with instance norm as one with batch-instance norm: its weights, and the statistics that it lacks.
+
+python -m benchmarks.search_statistics RUN/last.safetensors best PREPARED --out OUT     # then: ssa-fast export OUT/...
+
+Trained on one patch at a time both norms are the same, so nothing is learned anew: the statistics are the mean over
+patches of the cases that it was trained on, drawn and augmented as in training. Where the network is of a training run
+that held cases out, OUT has their scores, as a run's folder has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssa_fast.config import to_mapping
+from ssa_fast.errors import ConfigError
+from ssa_fast.evaluate.training_run import is_training_run, read_training_run
+from ssa_fast.model.blocks import BatchInstanceNorm
+from ssa_fast.model.checkpoint import Checkpoint, load_weights, network_of
+from ssa_fast.model.network import UNetConfig
+from ssa_fast.model.unet import UNet
+from ssa_fast.prepare.prepared import find_training_cases
+from ssa_fast.train.augment import augment
+from ssa_fast.train.config import TrainConfig, load_recipe
+from ssa_fast.train.dataset import TrainingCase, draw_patch, load_training_case
+from ssa_fast.train.group import Group
+from ssa_fast.train.placement import choose_placement
+from ssa_fast.train.records import write_info
+from ssa_fast.train.run import Sources, open_run
+from ssa_fast.train.splits import Split
+from ssa_fast.train.validate import open_scorer
+
+__all__ = ["main", "with_statistics"]
+
+
+@torch.no_grad()
+def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]) -> UNet:
+    """The network of `config` with the weights of `trained`, its statistics those of `patches`, (1, C, X, Y, Z) each.
+
+    Raises ConfigError where the two differ in more than in batch-instance norm for instance norm.
+    """
+    network = UNet(config)
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, BatchInstanceNorm)}
+    lacking = {f"{name}.{statistics}" for name in norms for statistics in ("running_mean", "running_var")}
+    weights = trained.state_dict()
+    wanted = network.state_dict()
+    if (
+        not norms
+        or wanted.keys() != weights.keys() | lacking
+        or any(wanted[n].shape != weights[n].shape for n in weights)
+    ):
+        raise ConfigError(
+            f"a network of {trained.config.words} is not one of {config.words} but for the statistics of "
+            "batch-instance norm"
+        )
+    network.load_state_dict(weights, strict=False)
+    for count, patch in enumerate(patches, start=1):
+        for norm in norms.values():
+            norm.train()
+            norm.momentum = 1 / count  # a plain mean
+        network(patch)
+    for norm in norms.values():
+        norm.momentum = BatchInstanceNorm(1).momentum
+    return network.eval()
+
+
+def _augmented(cases: Sequence[TrainingCase], config: TrainConfig) -> Iterator[Tensor]:
+    rng = np.random.default_rng(config.seed)
+    while True:
+        patch = draw_patch(cases, config, rng)
+        yield augment(patch.array, patch.labels, config.augment, rng)[0][None].float()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", type=Path, help="a checkpoint or a bundle")
+    parser.add_argument("recipe")
+    parser.add_argument("cases", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    parser.add_argument("--patches", type=int, default=100, help="that the statistics are the mean of")
+    asked = parser.parse_args()
+    source, config = load_weights(asked.network), load_recipe(asked.recipe)
+    found = find_training_cases(asked.cases)
+    training = [files for files in found if files.name in source.spec.trained_cases]
+    if not training:
+        raise ConfigError(f"{asked.network}: was trained on none of the cases given: {source.spec.trained_on}")
+    earlier = read_training_run(asked.network.parent) if is_training_run(asked.network.parent) else None
+    held_out = [files for files in found if earlier is not None and files.name in earlier.held_out]
+    patches = islice(_augmented([load_training_case(files) for files in training], config), asked.patches)
+    network = with_statistics(network_of(source), config.network, patches)
+
+    spec = dataclasses.replace(source.spec, name=config.preset, network=config.network)
+    tensors = {f"averaged.{name}": tensor for name, tensor in network.state_dict().items()}
+    start = Checkpoint(spec=spec, tensors=tensors, facts={}, sha256=source.sha256)
+    placement = choose_placement(config, Group())
+    run = open_run(config, asked.out, Sources(start=start), placement)
+    run.claim(Split(training=training, held_out=held_out))
+    scorer = open_scorer(run, held_out, placement)
+    if earlier is not None and scorer is not None:
+        scores = scorer.score()
+        run.epochs = [*earlier.epochs[:-1], {**earlier.epochs[-1], "held_out": to_mapping(scores)}]
+        print(", ".join(f"{name} {dice:.3f}" for name, dice in scores.dice.items()))
+    asked.out.mkdir(parents=True, exist_ok=True)
+    run.save()
+    write_info(asked.out, config, placement)
+    print(f"wrote {run.path}")
+
+
+if __name__ == "__main__":
+    main()

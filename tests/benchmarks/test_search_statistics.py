@@ -1,0 +1,87 @@
+"""A network of instance norm with the statistics that batch-instance norm has besides."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.search_statistics import main, with_statistics
+from ssa_fast.errors import ConfigError
+from ssa_fast.model.blocks import BatchInstanceNorm
+from ssa_fast.model.checkpoint import load_checkpoint, network_of, save_checkpoint
+from ssa_fast.model.network import UNetConfig
+from ssa_fast.train.records import write_stats
+from tests.cases import write_case
+from tests.networks import random_network, tiny_checkpoint, tiny_config
+
+_WITH = dataclasses.replace(tiny_config(), full_norm="batch-instance")
+_RECIPE = """
+preset = "tried"
+norm = "preset"
+patch = [16, 16, 32]
+[architecture]
+channels = [4, 6, 8]
+norm = "instance"
+stem = "half"
+full_norm = "batch-instance"
+"""
+
+
+def test_the_statistics_are_the_mean_over_patches_and_the_weights_stay() -> None:
+    trained, generator = random_network(tiny_config()), torch.Generator().manual_seed(1)
+    patches = [torch.randn(1, 4, 16, 16, 32, generator=generator) for _ in range(3)]
+    seen: list[torch.Tensor] = []
+    assert trained.full is not None
+    trained.full.norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    network = with_statistics(trained, _WITH, patches)
+    for patch in patches:
+        trained(patch)
+    assert network.full is not None
+    norm = network.full.norm
+    assert isinstance(norm, BatchInstanceNorm)
+    assert (norm.training, norm.momentum) == (False, BatchInstanceNorm(1).momentum)
+    torch.testing.assert_close(norm.running_mean, torch.stack([x.mean((0, 2, 3, 4)) for x in seen]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([x.var((0, 2, 3, 4)) for x in seen]).mean(0))
+    for name, weight in trained.state_dict().items():
+        assert torch.equal(network.state_dict()[name], weight)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        tiny_config(),
+        dataclasses.replace(_WITH, channels=(4, 6, 16)),
+        UNetConfig(channels=(4, 6, 8), norm="batch-instance"),
+    ],
+)
+def test_a_network_that_differs_in_more_is_refused(wanted: UNetConfig) -> None:
+    with pytest.raises(ConfigError, match="but for the statistics"):
+        with_statistics(random_network(tiny_config()), wanted, [])
+
+
+def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        write_case(tmp_path / "cases", f"Case-{number}", seed=number, shape=(32, 28, 36))
+    trained = tiny_checkpoint()
+    spec = dataclasses.replace(trained.spec, trained_on="Case-1")
+    save_checkpoint(tmp_path / "run" / "last.safetensors", dataclasses.replace(trained, spec=spec))
+    scored = {"cases": {"Case-0": {"WT": 0.0}}, "dice": {"WT": 0.0, "TC": 0.0, "ET": 0.0}}
+    line = {"epoch": 1, "step": 7, "loss": 1.0, "learning_rate": 0.0, "seconds": 60.0, "peak_memory_bytes": 1}
+    write_stats(tmp_path / "run", [{**line, "held_out": scored}])
+    (tmp_path / "run" / "model_info.json").write_text("{}")
+    (tmp_path / "tried.toml").write_text(_RECIPE)
+    words = [str(tmp_path / "run" / "last.safetensors"), str(tmp_path / "tried.toml"), str(tmp_path / "cases")]
+    monkeypatch.setattr("sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--patches", "2"])
+    main()
+    begun = load_checkpoint(tmp_path / "out" / "last.safetensors")
+    assert begun.spec.trained_on == "Case-1"
+    assert network_of(begun).config == _WITH
+    [epoch] = begun.facts["epochs"]
+    assert epoch["step"] == 7
+    assert set(epoch["held_out"]["cases"]) == {"Case-0"}
+    assert "WT" in capsys.readouterr().out
