@@ -16,6 +16,7 @@ __all__ = [
     "cross_validated",
     "forms",
     "made_data",
+    "norm_statistics",
     "norms",
     "original",
     "search",
@@ -104,6 +105,18 @@ def statistics(records: Records) -> str:
     kinds = next(iter(networks.values()))
     rows = ((kind, *(regions(of[kind]) for of in networks.values())) for kind in kinds)
     return table(("statistics of", *networks), rows)
+
+
+def norm_statistics(records: Records) -> str:
+    """Whole brains normalized by other statistics than their own, level by level."""
+    trainings = records["norm-statistics"]["trainings"]
+    kinds = next(iter(trainings.values()))
+    rows = []
+    for kind in kinds:
+        found = [of.get(kind) for of in trainings.values()]
+        seen = (f"{regions(of['mean_dice'])} ({of['least_whole_tumor']:.2f})" if of else "" for of in found)
+        rows.append((kind, *seen))
+    return table(("statistics", *trainings), rows)
 
 
 def made_data(records: Records) -> str:

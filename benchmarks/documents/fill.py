@@ -37,6 +37,7 @@ TABLES: Mapping[str, Callable[[Records], str]] = MappingProxyType(
         "mirrored": votes.mirrored,
         "mirrored, fast": partial(votes.mirrored, record="looks-fast"),
         "networks together": votes.together,
+        "norm statistics": accuracy.norm_statistics,
         "norms": accuracy.norms,
         "original": accuracy.original,
         "peaks": speed.peaks,

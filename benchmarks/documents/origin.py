@@ -20,7 +20,7 @@ def bundle(_records: Records, name: str = DEFAULT_BUNDLE) -> str:
         ("file", f"`ssa_fast/pretrained/{name}.onnx`, {shipped.path.stat().st_size:,} bytes"),
         ("SHA-256", f"`{shipped.sha256}`"),
         ("of the checkpoint it was made from", f"`{spec.parent}`"),
-        ("network", f"channels {'-'.join(map(str, spec.network.channels))}, {spec.network.norm} norm"),
+        ("network", f"channels {spec.network.words}"),
         ("parameters", f"{parameter_count(spec.network):,}"),
         ("arithmetic of a patch of 128^3", f"{gflop(spec.network, (128, 128, 128)):.1f} GFLOP"),
         ("input", ", ".join(spec.modalities)),
