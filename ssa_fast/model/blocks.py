@@ -118,6 +118,11 @@ class BatchInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, X, Y, Z), normalized."""
+        if _adds_up_in_float64(x, is_training=self.training):
+            mean, variance = _statistics(x)
+            spreads = [self.weight / torch.sqrt(one + self.eps) for one in (variance, self.running_var)]
+            shift = self.bias - (mean * spreads[0] + self.running_mean * spreads[1]) / 2
+            return _scaled(x, (spreads[0] + spreads[1]) / 2, shift)
         together = functional.batch_norm(
             x,
             self.running_mean,
@@ -169,21 +174,32 @@ def _each_alone(x: Tensor, weight: Tensor, bias: Tensor, eps: float, *, is_train
     """Instance norm of (N, C, X, Y, Z): see `InstanceNorm`."""
     if torch.compiler.is_exporting():
         return functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
-    if x.device.type == "cpu" and x.dtype == torch.float32 and not is_training:
-        return _over_many_voxels(x, weight, bias, eps)
+    if _adds_up_in_float64(x, is_training=is_training):
+        mean, variance = _statistics(x)
+        scale = weight * torch.rsqrt(variance + eps)
+        return _scaled(x, scale, bias - mean * scale)
     alone = [functional.batch_norm(window, None, None, weight, bias, training=True, eps=eps) for window in x.split(1)]
     return alone[0] if len(alone) == 1 else torch.cat(alone)
 
 
-def _over_many_voxels(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Instance norm of (N, C, X, Y, Z) from the sums of its rows, added up in float64."""
+def _adds_up_in_float64(x: Tensor, *, is_training: bool) -> bool:
+    """Whether the statistics of `x` are taken from sums of its rows, and not by torch's kernel."""
+    is_float32_on_cpu = x.device.type == "cpu" and x.dtype == torch.float32
+    return is_float32_on_cpu and not is_training and not torch.compiler.is_exporting()
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (N, C) of (N, C, X, Y, Z) from the sums of its rows, added up in float64."""
     rows = x.permute(0, 2, 3, 4, 1).flatten(1, 2)  # (N, XY, Z, C)
     voxels = rows.shape[1] * rows.shape[2]
-    mean = rows.sum(2).double().sum(1) / voxels  # (N, C)
+    mean = rows.sum(2).double().sum(1) / voxels
     mean_square = torch.linalg.vector_norm(rows, dim=2).double().square().sum(1) / voxels
-    scale = weight * torch.rsqrt((mean_square - mean.square()).clamp_min(0) + eps)
-    shift = bias - mean * scale
-    per_channel = (*mean.shape, 1, 1, 1)
+    return mean, (mean_square - mean.square()).clamp_min(0)
+
+
+def _scaled(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """(N, C, X, Y, Z) times a scale (N, C), and a shift added."""
+    per_channel = (*scale.shape, 1, 1, 1)
     return torch.addcmul(shift.float().view(per_channel), x, scale.float().view(per_channel))
 
 
