@@ -1,7 +1,7 @@
 """What a rewritten graph, float16 and int8 are worth: paired ratios on one brain, network only.
 
 Each row: how many times as long the plain bundle takes (above 1: the change pays), A B A B, after a warm-up that
-compiles, and how far the logits moved. Numbers of whole cases, with Dice: `python benchmarks/parity_table.py`.
+compiles, and how far the logits moved. Numbers of whole cases, with Dice: `python -m benchmarks.parity_table`.
 """
 
 from __future__ import annotations

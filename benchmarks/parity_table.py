@@ -1,6 +1,6 @@
 """Every form of a bundle on every backend, case by case, against torch float32: labels, Dice, logits, size and speed.
 
-    python benchmarks/parity_table.py ssa_fast/pretrained/lite.onnx CASES --out parity.json
+    python -m benchmarks.parity_table ssa_fast/pretrained/lite.onnx CASES --out parity.json
 
 Cases are calibrated on and judged as `ssa-fast export --precision int8` does it. Times are ratios measured A B A B on
 the first case, network only, after a warm-up that compiles.
@@ -50,7 +50,7 @@ def main() -> None:
     assert quantization is not None
     record: dict[str, Any] = {
         "what": "forms of the shipped bundle against torch float32 on whole brains, and how fast each is",
-        "command": "python benchmarks/parity_table.py ssa_fast/pretrained/lite.onnx CASES --out FILE",
+        "command": "python -m benchmarks.parity_table ssa_fast/pretrained/lite.onnx CASES --out FILE",
         "bundle_sha256": bundle.sha256,
         "reference": name,
         "machine": machine_line(f"{processor()}, shared with other work"),

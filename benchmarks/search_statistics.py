@@ -35,6 +35,7 @@ from ssa_fast.train.placement import choose_placement
 from ssa_fast.train.records import write_info
 from ssa_fast.train.run import Sources, open_run
 from ssa_fast.train.splits import Split
+from ssa_fast.train.state import LAST
 from ssa_fast.train.validate import open_scorer
 
 __all__ = ["main", "with_statistics"]
@@ -86,12 +87,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     parser.add_argument("--patches", type=int, default=100, help="that the statistics are the mean of")
     asked = parser.parse_args()
+    if (asked.out / LAST).exists():
+        raise ConfigError(f"{asked.out}: holds a run: give a new folder")
     source, config = load_weights(asked.network), load_recipe(asked.recipe)
     found = find_training_cases(asked.cases)
     training = [files for files in found if files.name in source.spec.trained_cases]
     if not training:
         raise ConfigError(f"{asked.network}: was trained on none of the cases given: {source.spec.trained_on}")
     earlier = read_training_run(asked.network.parent) if is_training_run(asked.network.parent) else None
+    if earlier is not None and asked.network.name != LAST:
+        raise ConfigError(f"{asked.network}: scores are put in place of the last epoch's: give {LAST} of that run")
     held_out = [files for files in found if earlier is not None and files.name in earlier.held_out]
     patches = islice(_augmented([load_training_case(files) for files in training], config), asked.patches)
     network = with_statistics(network_of(source), config.network, patches)

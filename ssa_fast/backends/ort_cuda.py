@@ -58,7 +58,8 @@ SESSION_ENTRIES: Mapping[str, str] = MappingProxyType(
 RUN_ENTRIES: Mapping[str, str] = MappingProxyType({"memory.enable_memory_arena_shrinkage": "gpu:0"})
 """A brain's shape seldom comes twice: the last one's buffers are given back after each run."""
 
-# what computes over voxels; arithmetic over shapes is the processor's by ONNX Runtime's own choice
+# What computes over voxels; arithmetic over shapes is the processor's by ONNX Runtime's own choice. Additions and
+# products are of both kinds, so those of batch-instance norm and of shortcuts are not watched.
 _VOXEL_OPERATORS = frozenset(
     {
         "ArgMax",

@@ -41,8 +41,8 @@ def arithmetic_of(text: str) -> str:
     """
     if text == "int8":
         raise click.BadParameter(
-            "a bundle is in int8 or is not: make one by 'ssa-fast export NAME --precision int8 --cases CASES "
-            "--out NAME-int8.onnx', then run it by --bundle NAME-int8.onnx"
+            "a bundle is in int8 or is not: make one by 'ssa-fast export fast --precision int8 --cases CASES "
+            "--out fast-int8.onnx' (extra 'export'), then run it by --bundle fast-int8.onnx, without --precision"
         )
     return str(_ARITHMETIC.convert(text, None, None))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ssa_fast.errors import ConfigError
 
@@ -71,6 +71,8 @@ class UNetConfig:
             raise ConfigError(f"group norm needs channels in multiples of {NORM_GROUPS}, got {self.channels}{inside}")
         if not self.has_full_block and self.stem == "none":
             raise ConfigError("without a stem every block is at the input's resolution: has_full_block says nothing")
+        if self.full_norm not in get_args(FullNorm):
+            raise ConfigError(f"full_norm must be one of {', '.join(get_args(FullNorm))}, got '{self.full_norm}'")
         if self.full_norm != "same" and not self.goes_up_to_a_block:
             raise ConfigError("without a block at full resolution there is no norm in it: full_norm must be 'same'")
         if self.modalities < 1 or self.classes < 2:

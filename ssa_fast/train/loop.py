@@ -67,7 +67,7 @@ def train(
     scores there are those of the best of many, no estimate. An exception, KeyboardInterrupt too, may fall into the
     middle of a step: it saves nothing. Each step draws its patches from its own random stream, so a resumed run trains
     as one that never stopped. A new run begins with the averaged weights of `sources.start`, else with random ones,
-    and learns from `sources.teacher` too if there is one.
+    and learns from `sources.teachers` too if there is one.
 
     Raises CaseError for a case that cannot be used, held out or not, before the first step; CheckpointError if the
     checkpoint is of another configuration (only `steps` may differ) or a source does not fit it; ConfigError for

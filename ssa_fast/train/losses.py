@@ -50,17 +50,17 @@ def soft_dice_loss(probabilities: Tensor, labels: Tensor) -> Tensor:
 def mean_answer(answers: Iterable[Tensor], temperature: float) -> Tensor:
     """Logits (N, K, X, Y, Z) whose softened probabilities are the mean of those of `answers`, of one or more.
 
-    An answer is added as soon as it comes, so that two are held at most; a single one comes back as it is. Source:
-    Hinton, Vinyals and Dean, arXiv:1503.02531, where a network learns from an ensemble.
+    An answer is added as soon as it comes, so that few are held; a single one comes back as it is. Source: Hinton,
+    Vinyals and Dean, arXiv:1503.02531, where a network learns from an ensemble.
     """
     rest = iter(answers)
-    first, count = next(rest), 1
-    total: Tensor | None = None  # logarithm of the sum of probabilities
+    total, count = next(rest), 1
     for answer in rest:
-        before = functional.log_softmax(first.float() / temperature, dim=1) if total is None else total
-        total = torch.logaddexp(before, functional.log_softmax(answer.float() / temperature, dim=1))
+        if count == 1:  # from now on the logarithm of the sum of probabilities
+            total = functional.log_softmax(total.float() / temperature, dim=1)
+        total = torch.logaddexp(total, functional.log_softmax(answer.float() / temperature, dim=1))
         count += 1
-    return first if total is None else (total - math.log(count)) * temperature
+    return total if count == 1 else (total - math.log(count)) * temperature
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -146,4 +146,9 @@ def _advice(config: TrainConfig, wanted: UNetConfig) -> str:
     for name, preset in PRESETS.items() if config.architecture is None else ():
         if wanted == (preset if config.norm == "preset" else dataclasses.replace(preset, norm=config.norm)):
             return f"give --preset {name}"
+    if wanted == dataclasses.replace(config.network, full_norm=wanted.full_norm):
+        return (
+            "only the norm at full resolution differs: a recipe with such a network as [architecture], under another "
+            "name, goes on"
+        )
     return "give the same preset and norm, or architecture"

@@ -66,6 +66,8 @@ class Sources:
                 "a teacher and loss.distillation above 0 belong together: give both, --teacher FILE and the weight in "
                 "a recipe of your own, or neither"
             )
+        if len(self.teachers) > len({teacher.sha256 for teacher in self.teachers}):
+            raise ConfigError("a teacher is named twice: it would count double: name each once")
         for teacher in self.teachers:
             _refuse_another_task(teacher, config)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ssa_fast.model.blocks import BatchInstanceNorm
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.dataset import TrainingCase
 from ssa_fast.train.placement import Placement
@@ -24,16 +25,16 @@ def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placemen
     weights that have changed since. Phantoms are left out.
     Source: `update_bn` of stochastic weight averaging (Izmailov et al., UAI 2018).
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | BatchInstanceNorm)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
+        if isinstance(norm, nn.BatchNorm3d):
+            norm.reset_running_stats()
         norm.train()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    for case in cases:
-        if case.is_phantom:
-            continue
+    for count, case in enumerate((case for case in cases if not case.is_phantom), start=1):
+        for norm in norms:
+            norm.momentum = 1 / count  # a plain mean
         padded, _ = pad_to_multiple(case.array.numpy(), network.config.divisor)
         network(placement.send(torch.from_numpy(padded)[None]))  # (1, C, X, Y, Z)
     placement.put(network)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from benchmarks import plain_convolution
 from benchmarks.plain_convolution import Yardstick
-from benchmarks.suite import FORM, Suite
+from benchmarks.suite import FORM, Suite, row_of
 from ssa_fast.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +139,15 @@ def test_a_benchmark_becomes_a_row_beside_its_yardstick(tmp_path: Path) -> None:
     )
     assert row["about"] == {"label_agreement": 1.0}
     assert "targets" in done.stdout
+
+
+def test_a_row_with_a_record_of_its_own_says_of_what_and_of_which_network() -> None:
+    laps = SimpleNamespace(median=1.0, q1=1.0, q3=1.0, min=1.0, max=1.0, rounds=1)
+    info = {"what": "a cohort", "network": "fast", "forms": {}}
+    benchmark = SimpleNamespace(stats=SimpleNamespace(stats=laps), extra_info=info, group="g")
+    yardstick = Yardstick()
+    yardstick.measure()
+    assert row_of(benchmark, yardstick, 0.0)["about"] == {"what": "a cohort", "network": "fast"}
 
 
 def test_without_measuring_nothing_is_recorded(tmp_path: Path) -> None:

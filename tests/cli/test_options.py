@@ -73,5 +73,5 @@ def test_a_kind_of_maps_needs_maps() -> None:
 
 
 def test_int8_is_refused_with_how_to_come_by_it() -> None:
-    with pytest.raises(click.BadParameter, match="ssa-fast export NAME --precision int8"):
+    with pytest.raises(click.BadParameter, match="ssa-fast export fast --precision int8"):
         arithmetic_of("int8")

@@ -75,6 +75,14 @@ def test_shipped_weights_go_by_their_name(inputs: Path, tmp_path: Path) -> None:
     assert "fast.onnx: holds 'fast'" in str(done.exception)
 
 
+def test_several_teachers_are_taken(inputs: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "taught.toml"
+    recipe.write_text((inputs / "config.toml").read_text() + "\n[loss]\ndistillation = 1.0\n")
+    done = _train(inputs, tmp_path / "run", "--recipe", recipe, "--teacher", "lite", "--teacher", "fast")
+    assert done.exit_code == 0, done.output
+    assert len(load_checkpoint(tmp_path / "run" / "last.safetensors").facts["taught_by"].split()) == 2
+
+
 def test_a_run_of_another_preset_is_named(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "lite", tiny_config("batch"))
     assert _train(inputs, tmp_path, "--preset", "lite").exit_code == 0

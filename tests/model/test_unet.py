@@ -160,4 +160,6 @@ def test_the_block_at_full_resolution_may_have_a_norm_of_its_own() -> None:
     without: list[tuple[Stem, bool]] = [("none", True), ("half", False)]
     for stem, has_full_block in without:
         with pytest.raises(ConfigError, match="full_norm must be 'same'"):
-            UNetConfig(channels=(4, 6), stem=stem, has_full_block=has_full_block, full_norm="batch")
+            UNetConfig(channels=(4, 6), stem=stem, has_full_block=has_full_block, full_norm="batch-instance")
+    with pytest.raises(ConfigError, match="full_norm must be one of same, batch-instance, got 'batch'"):
+        UNetConfig(channels=(4, 6), stem="half", full_norm="batch")  # type: ignore[arg-type]

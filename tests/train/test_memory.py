@@ -73,9 +73,10 @@ def test_what_is_kept_for_the_gradient_is_what_autograd_holds(
     assert 0.95 * measured <= planned.kept <= 1.2 * measured
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("name", SMALL)
-def test_recomputing_changes_neither_gradients_nor_statistics(name: str) -> None:
-    windows = torch.randn(1, 4, 32, 32, 32, generator=torch.Generator().manual_seed(0))
+def test_recomputing_changes_neither_gradients_nor_statistics(name: str, count: int) -> None:
+    windows = torch.randn(count, 4, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     seen = []
     for levels in (0, 3):
         torch.manual_seed(0)
@@ -126,7 +127,7 @@ def test_coarse_heads_are_planned_too(preset: str) -> None:
     assert planned_memory(config, 4).peak > planned_memory(dataclasses.replace(config, supervised_levels=0), 4).peak
 
 
-@pytest.mark.parametrize("teachers", [["lite"], ["fast", "lite"], ["reference", "fast"]], ids=", ".join)
+@pytest.mark.parametrize("teachers", [["lite"], ["fast", "lite"], ["reference", "fast"], ["lite"] * 4], ids=", ".join)
 def test_teachers_are_planned_too(teachers: list[str]) -> None:
     config, networks = TrainConfig(), [PRESETS[teacher] for teacher in teachers]
     tracked = tracked_peak(config, torch.float32, networks)

@@ -41,6 +41,17 @@ def test_statistics_are_the_mean_over_whole_cases_and_phantoms_do_not_count() ->
     )
 
 
+def test_a_block_of_batch_instance_norm_beside_batch_norm_is_taken_again_too() -> None:
+    network = random_network(dataclasses.replace(tiny_config("batch"), full_norm="batch-instance"))
+    assert network.full is not None
+    seen: list[torch.Tensor] = []
+    network.full.norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].double()))
+    reestimate(network, [_case(0), _case(1)], PLACEMENT)
+    wanted = torch.stack([x.mean(dim=(0, 2, 3, 4)) for x in seen]).mean(dim=0)
+    torch.testing.assert_close(network.full.norm.running_mean.double(), wanted, rtol=1e-4, atol=1e-5)
+    assert not network.full.norm.training
+
+
 def test_statistics_of_a_whole_brain_are_exact() -> None:
     network = random_network(tiny_config("batch", "none"))
     placement = dataclasses.replace(PLACEMENT, dtype=torch.bfloat16)  # of training; it is used in float32

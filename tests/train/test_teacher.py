@@ -97,6 +97,11 @@ def test_a_teacher_and_its_weight_belong_together(cases: list[CaseFiles], tmp_pa
             _train(config, cases, tmp_path, *teachers)
 
 
+def test_a_teacher_counts_once(cases: list[CaseFiles], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="named twice"):
+        _train(TAUGHT, cases, tmp_path, _teacher(), _teacher())
+
+
 def test_a_teacher_that_has_seen_a_held_out_case_is_refused(cases: list[CaseFiles], tmp_path: Path) -> None:
     split, teachers = Split(training=cases[:1], held_out=cases[1:]), [_teacher(), _teacher(trained_on="Case-1")]
     with pytest.raises(ConfigError, match="a teacher was trained on Case-1, held out now"):
