@@ -100,8 +100,8 @@ class InstanceNorm(nn.Module):
 class BatchInstanceNorm(nn.Module):
     """The mean of batch norm and instance norm: of what a voxel is in its own image, and of what it would be in others.
 
-    In training on one window they are the same, so a network trained with instance norm becomes one with this norm by
-    the statistics alone. Source: Nam and Kim, "Batch-Instance Normalization", NeurIPS 2018, with a gate of a half.
+    Of one window of training they are the same, so it is trained as instance norm is, and remembers the statistics.
+    Source: Nam and Kim, "Batch-Instance Normalization", NeurIPS 2018, with a gate of a half.
     """
 
     eps = 1e-5
@@ -118,7 +118,9 @@ class BatchInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, X, Y, Z), normalized."""
-        if _adds_up_in_float64(x, is_training=self.training):
+        if self.training:
+            return self._each_alone_and_remembered(x)
+        if _adds_up_in_float64(x, is_training=False):
             mean, variance = _statistics(x)
             spreads = [self.weight / torch.sqrt(one + self.eps) for one in (variance, self.running_var)]
             shift = self.bias - (mean * spreads[0] + self.running_mean * spreads[1]) / 2
@@ -129,13 +131,25 @@ class BatchInstanceNorm(nn.Module):
             self.running_var,
             self.weight,
             self.bias,
-            training=self.training,
-            momentum=self.momentum,
+            training=False,
             eps=self.eps,
         )
-        if self.training and len(x) == 1:
-            return together
-        return together.add_(_each_alone(x, self.weight, self.bias, self.eps, is_training=self.training)).mul_(0.5)
+        return together.add_(_each_alone(x, self.weight, self.bias, self.eps, is_training=False)).mul_(0.5)
+
+    def _each_alone_and_remembered(self, x: Tensor) -> Tensor:
+        alone, means, variances = [], [], []
+        for window in x.split(1):
+            mean, variance = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
+            normalized = functional.batch_norm(  # whose running statistics, with a momentum of 1, are the window's own
+                window, mean, variance, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps
+            )
+            alone.append(normalized)
+            means.append(mean)
+            variances.append(variance)
+        with torch.no_grad():
+            self.running_mean.lerp_(torch.stack(means).mean(0), self.momentum)
+            self.running_var.lerp_(torch.stack(variances).mean(0), self.momentum)
+        return alone[0] if len(alone) == 1 else torch.cat(alone)
 
 
 class GroupNorm(nn.Module):

@@ -36,7 +36,7 @@ from ssa_fast.train.run import Sources, check_run, open_run
 from ssa_fast.train.schedule import cosine_rate
 from ssa_fast.train.splits import Split
 from ssa_fast.train.state import LAST, Run
-from ssa_fast.train.statistics import reestimate
+from ssa_fast.train.statistics import agree_on_statistics, reestimate
 from ssa_fast.train.supervision import supervised_loss
 from ssa_fast.train.validate import CaseScorer, PatchScorer, open_scorer
 
@@ -151,6 +151,7 @@ def update(run: Run, network: nn.Module, batches: Sequence[_Batch], placement: P
     run.gradient_norms.append(torch.nn.utils.clip_grad_norm_(run.parameters, config.gradient_clip).detach())
     run.scaler.step(run.optimizer)
     run.scaler.update()
+    agree_on_statistics(run.network, placement.group)
     _average(run.averaged, run.network, config.ema_decay, run.step)
     run.step += 1
     return placement.group.mean(torch.stack(losses).mean())

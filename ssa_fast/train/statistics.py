@@ -10,10 +10,20 @@ from torch import nn
 from ssa_fast.model.blocks import BatchInstanceNorm
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.dataset import TrainingCase
+from ssa_fast.train.group import Group
 from ssa_fast.train.placement import Placement
 from ssa_fast.volume.geometry import pad_to_multiple
 
-__all__ = ["reestimate"]
+__all__ = ["agree_on_statistics", "reestimate"]
+
+
+@torch.no_grad()
+def agree_on_statistics(network: UNet, group: Group) -> None:
+    """Batch-instance norm remembers the windows of every process; DDP would hand on those of the first."""
+    for module in network.modules() if group.size > 1 else ():
+        if isinstance(module, BatchInstanceNorm):
+            for statistics in module.buffers():
+                statistics.copy_(group.mean(statistics))
 
 
 @torch.no_grad()
