@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ssa_fast.config import to_mapping
@@ -36,19 +35,19 @@ from ssa_fast.train.records import write_info
 from ssa_fast.train.run import Sources, open_run
 from ssa_fast.train.splits import Split
 from ssa_fast.train.state import LAST
+from ssa_fast.train.statistics import take_mean_statistics
 from ssa_fast.train.validate import open_scorer
 
 __all__ = ["main", "with_statistics"]
 
 
-@torch.no_grad()
 def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]) -> UNet:
     """The network of `config` with the weights of `trained`, its statistics those of `patches`, (1, C, X, Y, Z) each.
 
     Raises ConfigError where the two differ in more than in batch-instance norm for instance norm.
     """
     network = UNet(config)
-    norms = {name: module for name, module in network.named_modules() if isinstance(module, BatchInstanceNorm)}
+    norms = [name for name, module in network.named_modules() if isinstance(module, BatchInstanceNorm)]
     lacking = {f"{name}.{statistics}" for name in norms for statistics in ("running_mean", "running_var")}
     weights = trained.state_dict()
     wanted = network.state_dict()
@@ -62,14 +61,9 @@ def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]
             "batch-instance norm"
         )
     network.load_state_dict(weights, strict=False)
-    for count, patch in enumerate(patches, start=1):
-        for norm in norms.values():
-            norm.train()
-            norm.momentum = 1 / count  # a plain mean
-        network(patch)
-    for norm in norms.values():
-        norm.momentum = BatchInstanceNorm(1).momentum
-    return network.eval()
+    network.eval()
+    take_mean_statistics(network, patches)
+    return network
 
 
 def _augmented(cases: Sequence[TrainingCase], config: TrainConfig) -> Iterator[Tensor]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssa_fast.model.blocks import BatchInstanceNorm
 from ssa_fast.model.unet import UNet
@@ -14,7 +14,7 @@ from ssa_fast.train.group import Group
 from ssa_fast.train.placement import Placement
 from ssa_fast.volume.geometry import pad_to_multiple
 
-__all__ = ["agree_on_statistics", "reestimate"]
+__all__ = ["agree_on_statistics", "reestimate", "take_mean_statistics"]
 
 
 @torch.no_grad()
@@ -35,19 +35,30 @@ def reestimate(network: UNet, cases: Sequence[TrainingCase], placement: Placemen
     weights that have changed since. Phantoms are left out.
     Source: `update_bn` of stochastic weight averaging (Izmailov et al., UAI 2018).
     """
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    take_mean_statistics(network, (_padded(case, network, placement) for case in cases if not case.is_phantom))
+    placement.put(network)
+
+
+def _padded(case: TrainingCase, network: UNet, placement: Placement) -> Tensor:
+    """The whole brain of a case (1, C, X, Y, Z), on the device."""
+    padded, _ = pad_to_multiple(case.array.numpy(), network.config.divisor)
+    return placement.send(torch.from_numpy(padded)[None])
+
+
+@torch.no_grad()
+def take_mean_statistics(network: UNet, windows: Iterable[Tensor]) -> None:
+    """Set the running statistics of every norm that has any to their mean over windows (1, C, X, Y, Z), in place."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | BatchInstanceNorm)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
         if isinstance(norm, nn.BatchNorm3d):
             norm.reset_running_stats()
         norm.train()
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    for count, case in enumerate((case for case in cases if not case.is_phantom), start=1):
+    for count, window in enumerate(windows, start=1):
         for norm in norms:
             norm.momentum = 1 / count  # a plain mean
-        padded, _ = pad_to_multiple(case.array.numpy(), network.config.divisor)
-        network(placement.send(torch.from_numpy(padded)[None]))  # (1, C, X, Y, Z)
-    placement.put(network)
+        network(window)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
         norm.eval()
