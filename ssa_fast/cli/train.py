@@ -120,7 +120,7 @@ def command(
     try:
         from ssa_fast.train.config import load_recipe
         from ssa_fast.train.group import join_group, leave_group
-        from ssa_fast.train.run import Sources, check_run
+        from ssa_fast.train.run import check_run
         from ssa_fast.train.state import LAST
     except ImportError as error:
         raise BackendUnavailable(f"training needs more: pip install 'ssa-fast[torch]' ({error})") from error
@@ -129,9 +129,7 @@ def command(
     )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
-    sources = Sources(
-        start=None if start is None else _weights(start), teachers=[_weights(teacher) for teacher in teachers]
-    )
+    sources = _sources(start, teachers)
     for split in splits_of.values():
         check_run(config, split, sources)
     if has_board:
@@ -155,11 +153,15 @@ def command(
         leave_group()
 
 
-def _weights(given: Path) -> Checkpoint:
-    """Of a shipped bundle by its name, or of the file at a path."""
+def _sources(start: Path | None, teachers: Sequence[Path]) -> Sources:
+    """The trained networks that a run takes from: shipped bundles by their names, or files by their paths."""
     from ssa_fast.model.checkpoint import load_weights
+    from ssa_fast.train.run import Sources
 
-    return load_weights(shipped_bundle(str(given)) if str(given) in shipped_bundles() else given)
+    def weights(given: Path) -> Checkpoint:
+        return load_weights(shipped_bundle(str(given)) if str(given) in shipped_bundles() else given)
+
+    return Sources(start=None if start is None else weights(start), teachers=[weights(teacher) for teacher in teachers])
 
 
 def _train_each(
