@@ -50,7 +50,7 @@ def main() -> None:
     assert quantization is not None
     record: dict[str, Any] = {
         "what": "forms of the shipped bundle against torch float32 on whole brains, and how fast each is",
-        "command": "python -m benchmarks.parity_table ssa_fast/pretrained/lite.onnx CASES --out FILE",
+        "command": "python -m benchmarks.parity_table BUNDLE CASES --out FILE",
         "bundle_sha256": bundle.sha256,
         "reference": name,
         "machine": machine_line(f"{processor()}, shared with other work"),

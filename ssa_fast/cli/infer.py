@@ -17,6 +17,7 @@ from ssa_fast.backends import BACKENDS, Backend, Choice
 from ssa_fast.backends.manifest import is_engine
 from ssa_fast.cli.cache import cache_folder_if_any
 from ssa_fast.cli.options import (
+    ARITHMETIC,
     FOLDER,
     WindowCommand,
     arithmetic_of,
@@ -90,7 +91,7 @@ class _Options:
 @click.option(
     "--precision",
     type=arithmetic_of,
-    metavar="[auto|float32|bf16|float16]",
+    metavar=f"[{'|'.join(ARITHMETIC)}]",
     default="auto",
     show_default=True,
     help="Arithmetic; auto: bf16 where the backend has it and this device gains from it. float16: see docs/backends. "

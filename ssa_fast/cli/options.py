@@ -14,6 +14,7 @@ from ssa_fast.labels import MODALITIES
 from ssa_fast.volume.case import CaseFiles, find_cases, named_case
 
 __all__ = [
+    "ARITHMETIC",
     "FOLDER",
     "PATH",
     "WindowCommand",
@@ -30,12 +31,12 @@ PATH = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
-_ARITHMETIC = click.Choice(["auto", "float32", "bf16", "float16"])
+ARITHMETIC = ("auto", "float32", "bf16", "float16")
 _SIZE = re.compile(r"([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 
 
 def arithmetic_of(text: str) -> str:
-    """What a bundle is run in: auto, float32, bf16 or float16.
+    """What a bundle is run in: one of ARITHMETIC.
 
     Raises click.BadParameter for another text; for int8 with how to come by a bundle that is in int8.
     """
@@ -44,7 +45,7 @@ def arithmetic_of(text: str) -> str:
             "a bundle is in int8 or is not: make one by 'ssa-fast export fast --precision int8 --cases CASES "
             "--out fast-int8.onnx' (extra 'export'), then run it by --bundle fast-int8.onnx, without --precision"
         )
-    return str(_ARITHMETIC.convert(text, None, None))
+    return str(click.Choice(ARITHMETIC).convert(text, None, None))
 
 
 def bytes_of(size: str) -> int:
