@@ -197,6 +197,9 @@ def _print_plan(config: TrainConfig, split: Split, sources: Sources, group: Grou
     names = ", ".join(files.name for files in split.held_out[:3]) + (", ..." if held_out > 3 else "")
     named = f" ({names})" if names else ""
     click.echo(f"training on {trained} cases, validating on {held_out}{named}, {_words(config)}")
+    if sources.teachers:
+        told = ", ".join(f"{teacher.spec.name} ({teacher.where})" for teacher in sources.teachers)
+        click.echo(f"learning from the labels and from the answers of {told}")
     click.echo(f"{planned:.2f} GB planned for an update, on {placement.name}")
     if not split.held_out:
         click.echo(_NOTHING_HELD_OUT, err=True)

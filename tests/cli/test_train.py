@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -80,6 +81,7 @@ def test_several_teachers_are_taken(inputs: Path, tmp_path: Path) -> None:
     recipe.write_text((inputs / "config.toml").read_text() + "\n[loss]\ndistillation = 1.0\n")
     done = _train(inputs, tmp_path / "run", "--recipe", recipe, "--teacher", "lite", "--teacher", "fast")
     assert done.exit_code == 0, done.output
+    assert re.search(r"from the answers of lite \(\S+lite\.onnx\), fast \(\S+fast\.onnx\)\n", done.output)
     assert len(load_checkpoint(tmp_path / "run" / "last.safetensors").facts["taught_by"].split()) == 2
 
 
