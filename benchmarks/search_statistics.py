@@ -3,8 +3,10 @@
 python -m benchmarks.search_statistics RUN/last.safetensors best PREPARED --out OUT     # then: ssa-fast export OUT/...
 
 Trained on one patch at a time both norms are the same, so nothing is learned anew: the statistics are the mean over
-patches of the cases that it was trained on, drawn and augmented as in training. Where the network is of a training run
-that held cases out, OUT has their scores, as a run's folder has.
+patches of the cases that it was trained on, drawn and augmented as in training. With a RECIPE whose network has no norm
+at full resolution (full_norm = "none") they are used alone there and become the convolution's, and so can the
+statistics be that a network has already. Where the network is of a training run that held cases out, OUT has their
+scores, as a run's folder has.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ssa_fast.evaluate.training_run import is_training_run, read_training_run
 from ssa_fast.model.blocks import BatchInstanceNorm
 from ssa_fast.model.checkpoint import Checkpoint, load_weights, network_of
 from ssa_fast.model.network import UNetConfig
-from ssa_fast.model.unet import UNet
+from ssa_fast.model.unet import UNet, fold_norm
 from ssa_fast.prepare.prepared import find_training_cases
 from ssa_fast.train.augment import augment
 from ssa_fast.train.config import TrainConfig, load_recipe
@@ -38,7 +40,7 @@ from ssa_fast.train.state import LAST
 from ssa_fast.train.statistics import take_mean_statistics
 from ssa_fast.train.validate import open_scorer
 
-__all__ = ["main", "with_statistics"]
+__all__ = ["folded_at_full_resolution", "main", "with_statistics"]
 
 
 def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]) -> UNet:
@@ -64,6 +66,29 @@ def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]
     network.eval()
     take_mean_statistics(network, patches)
     return network
+
+
+def folded_at_full_resolution(network: UNet) -> UNet:
+    """The network with the remembered statistics alone in its block at full resolution, where it then needs no norm.
+
+    Raises ConfigError where that block remembers none.
+    """
+    if network.full is None or not isinstance(network.full.norm, BatchInstanceNorm):
+        raise ConfigError(f"a network of {network.config.words} remembers no statistics at full resolution")
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fold_norm(state, "full.norm", network.full.norm.eps)
+    folded = UNet(dataclasses.replace(network.config, full_norm="none"))
+    folded.load_state_dict(state)
+    return folded.eval()
+
+
+def _network(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]) -> UNet:
+    """That of `config`, with statistics of patches unless the trained one has what is to be folded."""
+    if config.full_norm != "none":
+        return with_statistics(trained, config, patches)
+    remembering = dataclasses.replace(config, full_norm="batch-instance")
+    has_them = trained.config == remembering
+    return folded_at_full_resolution(trained if has_them else with_statistics(trained, remembering, patches))
 
 
 def _augmented(cases: Sequence[TrainingCase], config: TrainConfig) -> Iterator[Tensor]:
@@ -93,7 +118,7 @@ def main() -> None:
         raise ConfigError(f"{asked.network}: scores are put in place of the last epoch's: give {LAST} of that run")
     held_out = [files for files in found if earlier is not None and files.name in earlier.held_out]
     patches = islice(_augmented([load_training_case(files) for files in training], config), asked.patches)
-    network = with_statistics(network_of(source), config.network, patches)
+    network = _network(network_of(source), config.network, patches)
 
     spec = dataclasses.replace(source.spec, name=config.preset, network=config.network)
     tensors = {f"averaged.{name}": tensor for name, tensor in network.state_dict().items()}

@@ -38,6 +38,7 @@ MEMBERS = {
     "batch-instance at full resolution": UNetConfig(
         channels=(4, 6), norm="instance", stem="half", full_norm="batch-instance"
     ),
+    "no norm at full resolution": UNetConfig(channels=(4, 6), norm="instance", stem="half", full_norm="none"),
     "bottleneck-group": UNetConfig(channels=(16, 16, 32), norm="group", stem="half", block="bottleneck"),
 }
 """Networks of the family that no preset is like, each with what the others have not."""

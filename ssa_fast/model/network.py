@@ -15,6 +15,7 @@ __all__ = [
     "PRESETS",
     "Block",
     "Convolution",
+    "FullNorm",
     "Norm",
     "Stem",
     "UNetConfig",
@@ -24,7 +25,7 @@ __all__ = [
 Stem: TypeAlias = Literal["none", "half", "quarter"]
 Block: TypeAlias = Literal["double", "residual", "bottleneck"]
 Norm: TypeAlias = Literal["batch", "instance", "batch-instance", "group", "none"]
-FullNorm: TypeAlias = Literal["same", "batch-instance"]
+FullNorm: TypeAlias = Literal["same", "batch-instance", "none"]
 
 NORM_GROUPS = 8  # of channels that group norm takes together
 FULL_RESOLUTION_CHANNELS = 8  # of the one block that a network behind a stem has at the input's resolution
@@ -117,7 +118,7 @@ class UNetConfig:
         if self.convolutions or self.decoder_convolutions:
             words += f", {self.depths} convolutions down and {self.decoder_depths} up"
         if self.full_norm != "same":
-            words += f", {self.full_norm} norm at full resolution"
+            words += f", {'no' if self.full_norm == 'none' else self.full_norm} norm at full resolution"
         return words if self.has_full_block else f"{words}, no block at full resolution"
 
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from ssa_fast.model.blocks import BatchInstanceNorm, ConvBlock, FullResolution, pooled
 from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig
 
-__all__ = ["UNet", "fold_batch_norm"]
+__all__ = ["UNet", "fold_batch_norm", "fold_norm"]
 
 
 class UNet(nn.Module):
@@ -152,18 +152,19 @@ def fold_batch_norm(network: UNet) -> UNet:
     if config.norm == "batch":
         for name, module in network.named_modules():
             if isinstance(module, nn.BatchNorm3d):
-                _fold_one(state, name, module.eps)
+                fold_norm(state, name, module.eps)
         config = dataclasses.replace(config, norm="none")
     folded = UNet(config)
     folded.load_state_dict(state)
     return folded.eval()
 
 
-def _fold_one(state: dict[str, Tensor], norm: str, eps: float) -> None:
+def fold_norm(state: dict[str, Tensor], norm: str, eps: float) -> None:
+    """Put a norm's running statistics, weight and bias into the convolution before it, in a network's state."""
     conv = norm.replace("norm", "conv")
     mean, variance = state.pop(f"{norm}.running_mean").double(), state.pop(f"{norm}.running_var").double()
     scale = state.pop(f"{norm}.weight").double() / torch.sqrt(variance + eps)
-    state.pop(f"{norm}.num_batches_tracked")
+    state.pop(f"{norm}.num_batches_tracked", None)  # of batch norm alone
     weight = state[f"{conv}.weight"]
     state[f"{conv}.weight"] = (weight.double() * scale.view(-1, 1, 1, 1, 1)).to(weight.dtype)
     state[f"{conv}.bias"] = (state.pop(f"{norm}.bias").double() - mean * scale).to(weight.dtype)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.search_statistics import main, with_statistics
+from benchmarks.search_statistics import folded_at_full_resolution, main, with_statistics
 from ssa_fast.errors import ConfigError
 from ssa_fast.model.blocks import BatchInstanceNorm
 from ssa_fast.model.checkpoint import load_checkpoint, network_of, save_checkpoint
-from ssa_fast.model.network import UNetConfig
+from ssa_fast.model.network import FullNorm, UNetConfig
 from ssa_fast.train.records import write_stats
 from tests.cases import write_case
-from tests.networks import random_network, tiny_checkpoint, tiny_config
+from tests.networks import random_checkpoint, random_network, tiny_checkpoint, tiny_config
 
 _WITH = dataclasses.replace(tiny_config(), full_norm="batch-instance")
 _RECIPE = """
@@ -49,6 +49,22 @@ def test_the_statistics_are_the_mean_over_patches_and_the_weights_stay() -> None
         assert torch.equal(network.state_dict()[name], weight)
 
 
+def test_folded_is_batch_norm_at_full_resolution_with_the_remembered_statistics() -> None:
+    network = random_network(_WITH)
+    assert network.full is not None
+    norm = network.full.norm
+    windows = torch.randn(1, 4, 16, 16, 32, generator=torch.Generator().manual_seed(2))
+    folded = folded_at_full_resolution(network)
+    assert folded.config == dataclasses.replace(_WITH, full_norm="none")
+    batch_norm = torch.nn.BatchNorm3d(norm.weight.numel(), eps=norm.eps).eval()
+    batch_norm.load_state_dict({**norm.state_dict(), "num_batches_tracked": torch.tensor(0)})
+    network.full.norm = batch_norm
+    torch.testing.assert_close(folded(windows), network(windows), rtol=1e-4, atol=1e-4)
+    for config in (tiny_config(), tiny_config(stem="none")):
+        with pytest.raises(ConfigError, match="remembers no statistics"):
+            folded_at_full_resolution(random_network(config))
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -62,8 +78,9 @@ def test_a_network_that_differs_in_more_is_refused(wanted: UNetConfig) -> None:
         with_statistics(random_network(tiny_config()), wanted, [])
 
 
+@pytest.mark.parametrize("full_norm", ["batch-instance", "none"])
 def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    full_norm: FullNorm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(2):
         write_case(tmp_path / "cases", f"Case-{number}", seed=number, shape=(32, 28, 36))
@@ -74,14 +91,31 @@ def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_see
     line = {"epoch": 1, "step": 7, "loss": 1.0, "learning_rate": 0.0, "seconds": 60.0, "peak_memory_bytes": 1}
     write_stats(tmp_path / "run", [{**line, "held_out": scored}])
     (tmp_path / "run" / "model_info.json").write_text("{}")
-    (tmp_path / "tried.toml").write_text(_RECIPE)
+    (tmp_path / "tried.toml").write_text(_RECIPE.replace("batch-instance", full_norm))
     words = [str(tmp_path / "run" / "last.safetensors"), str(tmp_path / "tried.toml"), str(tmp_path / "cases")]
     monkeypatch.setattr("sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--patches", "2"])
     main()
     begun = load_checkpoint(tmp_path / "out" / "last.safetensors")
     assert begun.spec.trained_on == "Case-1"
-    assert network_of(begun).config == _WITH
+    assert network_of(begun).config == dataclasses.replace(_WITH, full_norm=full_norm)
     [epoch] = begun.facts["epochs"]
     assert epoch["step"] == 7
     assert set(epoch["held_out"]["cases"]) == {"Case-0"}
     assert "WT" in capsys.readouterr().out
+
+
+def test_statistics_that_a_network_has_are_the_ones_that_are_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_case(tmp_path / "cases", "Case-1", shape=(32, 28, 36))
+    trained = random_checkpoint(_WITH)
+    spec = dataclasses.replace(trained.spec, trained_on="Case-1")
+    save_checkpoint(tmp_path / "trained.safetensors", dataclasses.replace(trained, spec=spec))
+    (tmp_path / "tried.toml").write_text(_RECIPE.replace("batch-instance", "none"))
+    words = [str(tmp_path / "trained.safetensors"), str(tmp_path / "tried.toml"), str(tmp_path / "cases")]
+    monkeypatch.setattr("sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out")])
+    main()
+    folded = network_of(load_checkpoint(tmp_path / "out" / "last.safetensors"))
+    wanted = folded_at_full_resolution(network_of(trained))
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(folded.state_dict()[name], tensor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -162,9 +164,13 @@ def test_the_block_at_full_resolution_may_have_a_norm_of_its_own() -> None:
     assert isinstance(network.full.norm, BatchInstanceNorm)
     assert not any(isinstance(module, BatchInstanceNorm) for module in network.encoder.modules())
     assert config.words.endswith("batch-instance norm at full resolution")
+    bare = UNet(dataclasses.replace(config, full_norm="none"))
+    assert bare.full is not None
+    assert bare.full.conv.bias is not None
+    assert bare.config.words.endswith("instance norm, stem half, no norm at full resolution")
     without: list[tuple[Stem, bool]] = [("none", True), ("half", False)]
     for stem, has_full_block in without:
         with pytest.raises(ConfigError, match="full_norm must be 'same'"):
             UNetConfig(channels=(4, 6), stem=stem, has_full_block=has_full_block, full_norm="batch-instance")
-    with pytest.raises(ConfigError, match="full_norm must be one of same, batch-instance, got 'batch'"):
+    with pytest.raises(ConfigError, match="full_norm must be one of same, batch-instance, none, got 'batch'"):
         UNetConfig(channels=(4, 6), stem="half", full_norm="batch")  # type: ignore[arg-type]
