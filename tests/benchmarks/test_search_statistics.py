@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.search_statistics import folded_at_full_resolution, main, with_statistics
+from benchmarks.search_statistics import fit_last_block, folded_at_full_resolution, main, with_statistics
 from ssa_fast.errors import ConfigError
 from ssa_fast.model.blocks import BatchInstanceNorm
 from ssa_fast.model.checkpoint import load_checkpoint, network_of, save_checkpoint
 from ssa_fast.model.network import FullNorm, UNetConfig
+from ssa_fast.train.group import Group
+from ssa_fast.train.placement import Placement
 from ssa_fast.train.records import write_stats
 from tests.cases import write_case
 from tests.networks import random_checkpoint, random_network, tiny_checkpoint, tiny_config
 
 _WITH = dataclasses.replace(tiny_config(), full_norm="batch-instance")
+_PLACEMENT = Placement(group=Group(), dtype=torch.float32, layout=torch.channels_last_3d)
 _RECIPE = """
 preset = "tried"
 norm = "preset"
@@ -65,6 +69,20 @@ def test_folded_is_batch_norm_at_full_resolution_with_the_remembered_statistics(
             folded_at_full_resolution(random_network(config))
 
 
+def test_the_last_block_learns_what_it_answered_with_its_norm_and_the_rest_stays() -> None:
+    teacher, generator = random_network(_WITH), torch.Generator().manual_seed(3)
+    folded = folded_at_full_resolution(teacher)
+    before = {name: tensor.clone() for name, tensor in folded.state_dict().items()}
+    patch = torch.randn(1, 4, 16, 16, 32, generator=generator)
+    first = fit_last_block(folded_at_full_resolution(teacher), teacher, repeat(patch), 1, _PLACEMENT)
+    assert fit_last_block(folded, teacher, repeat(patch), 60, _PLACEMENT) < 0.7 * first
+    changed = {name for name, tensor in folded.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {f"full.{name}" for name in ("up.weight", "up.bias", "conv.weight", "conv.bias")} | {
+        "head.weight",
+        "head.bias",
+    }
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -93,7 +111,9 @@ def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_see
     (tmp_path / "run" / "model_info.json").write_text("{}")
     (tmp_path / "tried.toml").write_text(_RECIPE.replace("batch-instance", full_norm))
     words = [str(tmp_path / "run" / "last.safetensors"), str(tmp_path / "tried.toml"), str(tmp_path / "cases")]
-    monkeypatch.setattr("sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--patches", "2"])
+    monkeypatch.setattr(
+        "sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--patches", "2", "--fit", "1"]
+    )
     main()
     begun = load_checkpoint(tmp_path / "out" / "last.safetensors")
     assert begun.spec.trained_on == "Case-1"
