@@ -131,7 +131,7 @@ PRESETS: Mapping[str, UNetConfig] = {
         stem="half",
         convolutions=(1, 2, 3, 4),  # more of them where they are cheap
         decoder_convolutions=(1, 1, 2),
-        full_norm="batch-instance",  # with a scanner's own statistics alone its grey matter was taken for oedema
+        full_norm="none",  # normalized by a scanner's own statistics there, its grey matter was taken for oedema
     ),
 }
 
