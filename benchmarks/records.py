@@ -42,7 +42,7 @@ _TOLD_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8
 def preset_of(spec: ModelSpec) -> str:
     """The preset whose shape a network has, whatever it is called, its norm folded or not; else its channels."""
     for name, preset in PRESETS.items():
-        if spec.network in (preset, replace(preset, norm="none")):
+        if spec.network in (preset, preset.folded, replace(preset.folded, norm="none")):
             return name
     return _channels(spec)
 

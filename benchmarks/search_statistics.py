@@ -1,13 +1,12 @@
-"""A network trained with instance norm as one with batch-instance norm: its weights, and the statistics that it lacks.
+"""A network trained with instance norm as one whose norms remember statistics: its weights, and those that it lacks.
 
 python -m benchmarks.search_statistics RUN/last.safetensors best PREPARED --out OUT     # then: ssa-fast export OUT/...
 
-Trained on one patch at a time both norms are the same, so nothing is learned anew: the statistics are the mean over
+Instance norm and those that remember are one in training, so nothing is learned anew: the statistics are the mean over
 patches of the cases that it was trained on, drawn and augmented as in training. With a RECIPE whose network has no norm
 at full resolution (full_norm = "none") they are used alone there and become the convolution's, and so can the
 statistics be that a network has already; `--fit` then lets that block learn, on patches alike, what it answered with
-its norm. Where the network is of a training run that held cases out, OUT has their
-scores, as a run's folder has.
+its norm. Where the network is of a training run that held cases out, OUT has their scores, as a run's folder has.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError
 from ssa_fast.evaluate.training_run import is_training_run, read_training_run
-from ssa_fast.model.blocks import BatchInstanceNorm
+from ssa_fast.model.blocks import GhostBatchNorm
 from ssa_fast.model.checkpoint import Checkpoint, load_weights, network_of
 from ssa_fast.model.network import UNetConfig
 from ssa_fast.model.unet import UNet, fold_norm
@@ -51,11 +50,13 @@ _RATE = 1e-3  # of Adam
 def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]) -> UNet:
     """The network of `config` with the weights of `trained`, its statistics those of `patches`, (1, C, X, Y, Z) each.
 
-    Raises ConfigError where the two differ in more than in batch-instance norm for instance norm.
+    Raises ConfigError where the two differ in more than in what a norm remembers.
     """
     network = UNet(config)
-    norms = [name for name, module in network.named_modules() if isinstance(module, BatchInstanceNorm)]
-    lacking = {f"{name}.{statistics}" for name in norms for statistics in ("running_mean", "running_var")}
+    norms = {
+        name: module for name, module in network.named_modules() if isinstance(module, nn.BatchNorm3d | GhostBatchNorm)
+    }
+    lacking = {f"{name}.{statistics}" for name, norm in norms.items() for statistics, _ in norm.named_buffers()}
     weights = trained.state_dict()
     wanted = network.state_dict()
     if (
@@ -64,8 +65,8 @@ def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]
         or any(wanted[n].shape != weights[n].shape for n in weights)
     ):
         raise ConfigError(
-            f"a network of {trained.config.words} is not one of {config.words} but for the statistics of "
-            "batch-instance norm"
+            f"a network of {trained.config.words} is not one of {config.words} but for the statistics that a norm "
+            "remembers"
         )
     network.load_state_dict(weights, strict=False)
     network.eval()
@@ -78,7 +79,7 @@ def folded_at_full_resolution(network: UNet) -> UNet:
 
     Raises ConfigError where that block remembers none.
     """
-    if network.full is None or not isinstance(network.full.norm, BatchInstanceNorm):
+    if network.full is None or not isinstance(network.full.norm, GhostBatchNorm):
         raise ConfigError(f"a network of {network.config.words} remembers no statistics at full resolution")
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     fold_norm(state, "full.norm", network.full.norm.eps)
@@ -152,6 +153,8 @@ def main() -> None:
     if (asked.out / LAST).exists():
         raise ConfigError(f"{asked.out}: holds a run: give a new folder")
     source, config = load_weights(asked.network), load_recipe(asked.recipe)
+    if asked.fit and config.network.full_norm != "none":
+        raise ConfigError(f"--fit is for a last block without norm: {asked.recipe} has {config.network.words}")
     found = find_training_cases(asked.cases)
     training = [files for files in found if files.name in source.spec.trained_cases]
     if not training:

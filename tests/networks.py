@@ -38,6 +38,9 @@ MEMBERS = {
     "batch-instance at full resolution": UNetConfig(
         channels=(4, 6), norm="instance", stem="half", full_norm="batch-instance"
     ),
+    "ghost batch at full resolution": UNetConfig(
+        channels=(4, 6), norm="instance", stem="half", full_norm="ghost-batch"
+    ),
     "no norm at full resolution": UNetConfig(channels=(4, 6), norm="instance", stem="half", full_norm="none"),
     "bottleneck-group": UNetConfig(channels=(16, 16, 32), norm="group", stem="half", block="bottleneck"),
 }

@@ -130,6 +130,7 @@ def command(
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
     sources = _sources(start, teachers)
+    config = sources.fitted(config)
     for split in splits_of.values():
         check_run(config, split, sources)
     if has_board:
@@ -170,13 +171,17 @@ def _train_each(
     """The epochs of each run that has come to its end: of all, or of those before one that was stopped."""
     from ssa_fast.train.cases import CaseStore
     from ssa_fast.train.loop import train
+    from ssa_fast.train.placement import as_begun
+    from ssa_fast.train.state import LAST
 
     sources = dataclasses.replace(sources, store=CaseStore())
     epochs = []
     with stop_signals() as is_stopped:
         for folder, split in splits_of.items():
             if group.is_first:
-                _print_plan(config, split, sources, group)  # of the processes torchrun began, the others are silent
+                _print_plan(
+                    as_begun(config, folder / LAST), split, sources, group
+                )  # of the processes torchrun began, the others are silent
             with _told(folder, has_board=has_board) if group.is_first else nullcontext(_say_nothing) as tell:
                 outcome = train(config, split, folder, tell, sources, is_stopped)
             if group.is_first:
@@ -232,7 +237,8 @@ def _fitted(config: TrainConfig, sources: Sources, max_memory: int | None, group
 def _words(config: TrainConfig) -> str:
     batches = f"{config.accumulate} x " if config.accumulate > 1 else ""
     levels = f", {config.recomputed_levels} levels recomputed" if config.recomputed_levels else ""
-    return f"network {config.preset}, {batches}{config.batch} patches an update{levels}"
+    bare = " without its last norm" if config.full_norm == "none" else ""
+    return f"network {config.preset}{bare}, {batches}{config.batch} patches an update{levels}"
 
 
 def _say_nothing(_progress: Progress) -> None:

@@ -8,7 +8,15 @@ from torch.nn import functional
 
 from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, NORM_GROUPS, UNetConfig, block_units
 
-__all__ = ["BatchInstanceNorm", "ConvBlock", "FullResolution", "GroupNorm", "InstanceNorm", "pooled"]
+__all__ = [
+    "BatchInstanceNorm",
+    "ConvBlock",
+    "FullResolution",
+    "GhostBatchNorm",
+    "GroupNorm",
+    "InstanceNorm",
+    "pooled",
+]
 
 
 class ConvBlock(nn.Module):
@@ -97,11 +105,11 @@ class InstanceNorm(nn.Module):
         return _each_alone(x, self.weight, self.bias, self.eps, is_training=self.training)
 
 
-class BatchInstanceNorm(nn.Module):
-    """The mean of batch norm and instance norm: of what a voxel is in its own image, and of what it would be in others.
+class GhostBatchNorm(nn.Module):
+    """Batch norm whose batches in training are single windows, so neither batch nor processes change what is learned.
 
-    Of one window of training they are the same, so it is trained as instance norm is, and remembers the statistics.
-    Source: Nam and Kim, "Batch-Instance Normalization", NeurIPS 2018, with a gate of a half.
+    In training it is instance norm, and it remembers the statistics: those are what it normalizes by in use. Source:
+    Hoffer, Hubara and Soudry, "Train longer, generalize better", NeurIPS 2017, with ghost batches of one.
     """
 
     eps = 1e-5
@@ -118,14 +126,10 @@ class BatchInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, X, Y, Z), normalized."""
-        if self.training:
-            return self._each_alone_and_remembered(x)
-        if _adds_up_in_float64(x, is_training=False):
-            mean, variance = _statistics(x)
-            spreads = [self.weight / torch.sqrt(one + self.eps) for one in (variance, self.running_var)]
-            shift = self.bias - (mean * spreads[0] + self.running_mean * spreads[1]) / 2
-            return _scaled(x, (spreads[0] + spreads[1]) / 2, shift)
-        together = functional.batch_norm(
+        return self._each_alone_and_remembered(x) if self.training else self._in_use(x)
+
+    def _in_use(self, x: Tensor) -> Tensor:
+        return functional.batch_norm(
             x,
             self.running_mean,
             self.running_var,
@@ -134,7 +138,6 @@ class BatchInstanceNorm(nn.Module):
             training=False,
             eps=self.eps,
         )
-        return together.add_(_each_alone(x, self.weight, self.bias, self.eps, is_training=False)).mul_(0.5)
 
     def _each_alone_and_remembered(self, x: Tensor) -> Tensor:
         alone, means, variances = [], [], []
@@ -150,6 +153,23 @@ class BatchInstanceNorm(nn.Module):
             self.running_mean.lerp_(torch.stack(means).mean(0), self.momentum)
             self.running_var.lerp_(torch.stack(variances).mean(0), self.momentum)
         return alone[0] if len(alone) == 1 else torch.cat(alone)
+
+
+class BatchInstanceNorm(GhostBatchNorm):
+    """The mean of batch norm and instance norm: of what a voxel is in its own image, and of what it would be in others.
+
+    Of one window of training they are the same, so it is trained as `GhostBatchNorm` is.
+    Source: Nam and Kim, "Batch-Instance Normalization", NeurIPS 2018, with a gate of a half.
+    """
+
+    def _in_use(self, x: Tensor) -> Tensor:
+        if _adds_up_in_float64(x, is_training=False):
+            mean, variance = _statistics(x)
+            spreads = [self.weight / torch.sqrt(one + self.eps) for one in (variance, self.running_var)]
+            shift = self.bias - (mean * spreads[0] + self.running_mean * spreads[1]) / 2
+            return _scaled(x, (spreads[0] + spreads[1]) / 2, shift)
+        together = super()._in_use(x)
+        return together.add_(_each_alone(x, self.weight, self.bias, self.eps, is_training=False)).mul_(0.5)
 
 
 class GroupNorm(nn.Module):
@@ -226,6 +246,8 @@ def _norm(channels: int, norm: str) -> nn.Module:
         return nn.BatchNorm3d(channels)
     if norm == "group":
         return GroupNorm(channels)
+    if norm == "ghost-batch":
+        return GhostBatchNorm(channels)
     if norm == "batch-instance":
         return BatchInstanceNorm(channels)
     return InstanceNorm(channels) if norm == "instance" else nn.Identity()

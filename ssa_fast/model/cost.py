@@ -152,9 +152,9 @@ def live_values(config: UNetConfig, *, has_copies: bool = True) -> float:
     """Values alive at once, at most, for each voxel of the input: what waits, a layer's input and output.
 
     The input, the skips and a shortcut wait. A norm needs its own copy beside the convolution's output, or the
-    convolution one of its input, so the larger of the two counts twice where there is a norm, unless the engine makes
-    no copies. 36 for `lite` (24 without copies), whose last convolution decides, and 132 for `reference` with its norms
-    folded.
+    convolution one of its input, so the larger of the two counts twice where there is a norm, and in a block at full
+    resolution, whose input is joined, unless the engine makes no copies. 36 for `lite` (24 without copies), whose last
+    convolution decides, and 132 for `reference` with its norms folded.
     """
     waiting: dict[str, float] = {"input": float(config.modalities)}
     peak = 0.0
@@ -164,7 +164,8 @@ def live_values(config: UNetConfig, *, has_copies: bool = True) -> float:
             inner = layer.inputs / layer.input_scale**3
             outer = layer.outputs / layer.scale**3
             beside = layer.beside / layer.scale**3
-            copy = max(inner, outer) if layer.has_norm and has_copies else 0.0
+            is_copied = layer.has_norm or part == "full"
+            copy = max(inner, outer) if is_copied and has_copies else 0.0
             peak = max(peak, sum(waiting.values()) + inner + outer + beside + copy)
             if part == "decoder":
                 waiting.pop(level, None)  # joined into what the block's first layer reads

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from ssa_fast.errors import ConfigError
 
 __all__ = [
     "BOTTLENECK",
+    "FOLDED",
     "FULL_RESOLUTION_CHANNELS",
     "NORM_GROUPS",
     "PRESETS",
@@ -24,9 +25,10 @@ __all__ = [
 
 Stem: TypeAlias = Literal["none", "half", "quarter"]
 Block: TypeAlias = Literal["double", "residual", "bottleneck"]
-Norm: TypeAlias = Literal["batch", "instance", "batch-instance", "group", "none"]
-FullNorm: TypeAlias = Literal["same", "batch-instance", "none"]
+Norm: TypeAlias = Literal["batch", "ghost-batch", "instance", "batch-instance", "group", "none"]
+FullNorm: TypeAlias = Literal["same", "ghost-batch", "batch-instance", "none"]
 
+FOLDED: frozenset[str] = frozenset({"batch", "ghost-batch"})  # norms that a bundle has in its convolutions
 NORM_GROUPS = 8  # of channels that group norm takes together
 FULL_RESOLUTION_CHANNELS = 8  # of the one block that a network behind a stem has at the input's resolution
 BOTTLENECK = 2  # times as many channels outside a bottleneck as in it: the levels of small networks are narrow already
@@ -45,7 +47,7 @@ class UNetConfig:
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)  # a level, from the finest
-    norm: Norm = "batch"  # "none": batch norm folded into biases
+    norm: Norm = "batch"  # "none": no norm, or one of batches, folded into the convolutions
     stem: Stem = "none"  # "half", "quarter": the whole U-Net at that share of the input's resolution
     modalities: int = 4
     classes: int = 4
@@ -53,7 +55,7 @@ class UNetConfig:
     convolutions: tuple[int, ...] = ()  # 3x3x3 ones of each level on the way down, from the finest; empty: two each
     decoder_convolutions: tuple[int, ...] = ()  # the same on the way up, which has a level less
     has_full_block: bool = True  # behind a stem: a block at the input's resolution; without, the head itself goes up
-    full_norm: FullNorm = "same"  # of that block; "same": `norm`
+    full_norm: FullNorm = "same"  # of that block, "none" as with `norm`; "same": `norm`
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or min(self.channels) < 1:
@@ -95,6 +97,15 @@ class UNetConfig:
         return self.norm if self.full_norm == "same" else self.full_norm
 
     @property
+    def folded(self) -> UNetConfig:
+        """The same with its norms of batches in the convolutions before them, as a bundle has it."""
+        return replace(
+            self,
+            norm="none" if self.norm in FOLDED else self.norm,
+            full_norm="none" if self.full_norm in FOLDED else self.full_norm,
+        )
+
+    @property
     def divisor(self) -> int:
         """What each edge of an input must be a multiple of: levels below the first halve it, and so may the stem."""
         return int(self.stride * 2 ** (len(self.channels) - 1))
@@ -131,7 +142,7 @@ PRESETS: Mapping[str, UNetConfig] = {
         stem="half",
         convolutions=(1, 2, 3, 4),  # more of them where they are cheap
         decoder_convolutions=(1, 1, 2),
-        full_norm="none",  # normalized by a scanner's own statistics there, its grey matter was taken for oedema
+        full_norm="ghost-batch",  # normalized by a scanner's own statistics there, its grey matter was taken for oedema
     ),
 }
 

@@ -5,7 +5,6 @@ Source: Çiçek et al., MICCAI 2016; the shape of `reference` is the original pr
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssa_fast.model.blocks import BatchInstanceNorm, ConvBlock, FullResolution, pooled
+from ssa_fast.model.blocks import BatchInstanceNorm, ConvBlock, FullResolution, GhostBatchNorm, pooled
 from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig
 
 __all__ = ["UNet", "fold_batch_norm", "fold_norm"]
@@ -130,7 +129,7 @@ class UNet(nn.Module):
 @contextmanager
 def _statistics_stay(network: nn.Module) -> Iterator[None]:
     """While a batch is seen for the second time, batch norm's running statistics do not count it again."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | BatchInstanceNorm)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | GhostBatchNorm)]
     before = [(norm.momentum, getattr(norm, "num_batches_tracked", None)) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
@@ -142,19 +141,15 @@ def _statistics_stay(network: nn.Module) -> Iterator[None]:
 
 
 def fold_batch_norm(network: UNet) -> UNet:
-    """The same function without batch norm: each one becomes the scale and bias of the convolution before it.
+    """The same function without norms of batches: each becomes the scale and bias of the convolution before it.
 
-    The result is in evaluation mode and shares no memory with `network`. A network with another
-    norm comes back as a copy, for there is nothing to fold.
+    The result is in evaluation mode and shares no memory with `network`. Other norms stay as they are.
     """
-    config = network.config
     state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    if config.norm == "batch":
-        for name, module in network.named_modules():
-            if isinstance(module, nn.BatchNorm3d):
-                fold_norm(state, name, module.eps)
-        config = dataclasses.replace(config, norm="none")
-    folded = UNet(config)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm3d | GhostBatchNorm) and not isinstance(module, BatchInstanceNorm):
+            fold_norm(state, name, module.eps)
+    folded = UNet(network.config.folded)
     folded.load_state_dict(state)
     return folded.eval()
 

@@ -12,6 +12,7 @@ from typing import Literal
 from ssa_fast.config import load_toml
 from ssa_fast.errors import ConfigError
 from ssa_fast.labels import LABEL_NAMES, LABELS
+from ssa_fast.model.network import FOLDED, FullNorm
 from ssa_fast.model.spec import PRESETS, UNetConfig
 
 __all__ = ["RECIPES", "AugmentConfig", "ExecutionConfig", "LossConfig", "PlateauConfig", "TrainConfig", "load_recipe"]
@@ -119,7 +120,10 @@ class TrainConfig:
 
     preset: str = "fast"  # or, with an `architecture`, the network's own name
     architecture: UNetConfig | None = None  # of a network that is no preset; its norm goes with norm = "preset"
-    norm: Literal["preset", "batch", "instance", "batch-instance", "group"] = "instance"  # "preset": the network's own
+    norm: Literal["preset", "batch", "ghost-batch", "instance", "batch-instance", "group"] = (
+        "instance"  # "preset": the network's own
+    )
+    full_norm: Literal["preset", FullNorm] = "preset"  # of a preset's last block
     reestimate: bool = False  # batch norm's statistics from whole training cases, before scores and at the end
     patch: tuple[int, int, int] = (96, 96, 96)  # voxels, X Y Z
     batch: int = 1
@@ -168,9 +172,9 @@ class TrainConfig:
             raise ConfigError(
                 f"supervised_levels must be 0 to {most} for '{self.preset}', got {self.supervised_levels}"
             )
-        if self.reestimate and self.network.norm != "batch":
+        if self.reestimate and not FOLDED & {self.network.norm, self.network.norm_of_full_block}:
             raise ConfigError(
-                f"reestimate is for batch norm, '{self.preset}' has {self.network.norm} norm: take it out"
+                f"reestimate is for batch norm, '{self.preset}' has none ({self.network.words}): take it out"
             )
         if self.schedule == "plateau" and self.warmup_steps:
             raise ConfigError(f"schedule 'plateau' has no warm-up: set warmup_steps to 0, got {self.warmup_steps}")
@@ -206,8 +210,15 @@ class TrainConfig:
             raise ConfigError(
                 f"norm is '{self.norm}', that of the architecture '{self.architecture.norm}': set norm to 'preset'"
             )
+        if self.full_norm not in ("preset", self.architecture.full_norm):
+            raise ConfigError(
+                f"full_norm is '{self.full_norm}', that of the architecture '{self.architecture.full_norm}': "
+                "leave it to the architecture"
+            )
         if self.architecture.norm == "none":
-            raise ConfigError("an architecture without norm is not trained: batch, instance, batch-instance or group")
+            raise ConfigError(
+                "an architecture without norm is not trained: batch, ghost-batch, instance, batch-instance or group"
+            )
         task = UNetConfig()
         if (self.architecture.modalities, self.architecture.classes) != (task.modalities, task.classes):
             raise ConfigError(f"the architecture must have {task.modalities} modalities and {task.classes} classes")
@@ -218,7 +229,9 @@ class TrainConfig:
         if self.architecture is not None:
             return self.architecture
         preset = PRESETS[self.preset]
-        return preset if self.norm == "preset" else dataclasses.replace(preset, norm=self.norm)
+        norm = preset.norm if self.norm == "preset" else self.norm
+        full_norm = preset.full_norm if self.full_norm == "preset" else self.full_norm
+        return dataclasses.replace(preset, norm=norm, full_norm=full_norm)
 
 
 def load_recipe(recipe: str) -> TrainConfig:

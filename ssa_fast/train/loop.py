@@ -74,6 +74,7 @@ def train(
     a precision that the device does not have, without cases, or for a held-out case that the weights have seen;
     NumericsError if the loss diverges.
     """
+    config = sources.fitted(config)
     check_run(config, split, sources)
     group = join_group()
     config = as_begun(config, out / LAST)

@@ -138,15 +138,23 @@ def agreed_execution(execution: ExecutionConfig | None, config: TrainConfig, gro
 def as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     """`config` with what was measured when the run of a checkpoint began: so it goes on bit-equal.
 
+    And without the norm that a bundle has in its last block's convolution, where the run began with one: it may be gone
+    on with without naming it.
     Without such a file it is `config` itself. Raises CheckpointError if the file cannot be read, ConfigError if what it
     says of that is not known.
     """
     if not checkpoint.exists():
         return config
-    saved = load_checkpoint(checkpoint).facts.get("config")
-    table = saved.get("execution") if isinstance(saved, Mapping) else None
+    facts = load_checkpoint(checkpoint).facts
+    told = facts.get("config")
+    saved = told if isinstance(told, Mapping) else {}
+    table = saved.get("execution")
     execution = from_mapping(ExecutionConfig, table, where=str(checkpoint)) if isinstance(table, Mapping) else None
-    return dataclasses.replace(config, execution=execution)
+    config = dataclasses.replace(config, execution=execution)
+    is_open = saved.get("preset") == config.preset and config.architecture is None
+    if is_open and config.full_norm == "preset" and saved.get("full_norm") == "none" and facts.get("started_from"):
+        return dataclasses.replace(config, full_norm="none")
+    return config
 
 
 def device_precisions(config: TrainConfig, device: torch.device) -> list[Precision]:

@@ -143,12 +143,14 @@ def refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
 
 def _advice(config: TrainConfig, wanted: UNetConfig) -> str:
     """What to give so that the network is the wanted one."""
-    for name, preset in PRESETS.items() if config.architecture is None else ():
-        if wanted == (preset if config.norm == "preset" else dataclasses.replace(preset, norm=config.norm)):
-            return f"give --preset {name}"
     if wanted == dataclasses.replace(config.network, full_norm=wanted.full_norm):
+        where = "a recipe with" if config.architecture is None else "an [architecture] with"
         return (
-            "only the norm at full resolution differs: a recipe with such a network as [architecture], under another "
-            "name, goes on"
+            f"only the norm at full resolution differs: {where} full_norm = '{wanted.full_norm}' goes on from it, in "
+            "another --out"
         )
+    for name, preset in PRESETS.items() if config.architecture is None else ():
+        ours = preset if config.norm == "preset" else dataclasses.replace(preset, norm=config.norm)
+        if wanted in (ours, ours.folded):
+            return f"give --preset {name}"
     return "give the same preset and norm, or architecture"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,18 @@ class Sources:
     def taught_by(self) -> str:
         """The fingerprints of the teachers' files, whatever their order."""
         return " ".join(sorted(teacher.sha256 for teacher in self.teachers))
+
+    def fitted(self, config: TrainConfig) -> TrainConfig:
+        """The configuration that goes on with `start`.
+
+        In a bundle the last block's batch norm is in its convolution: it is trained on without one. It is `config`
+        itself where that asks for a norm of that block, or nothing of the kind differs.
+        """
+        if self.start is None or config.architecture is not None or config.full_norm != "preset":
+            return config
+        bare = dataclasses.replace(config.network, full_norm="none")
+        is_folded = config.network.full_norm == "ghost-batch" and self.start.spec.network == bare
+        return dataclasses.replace(config, full_norm="none") if is_folded else config
 
     def check(self, config: TrainConfig, split: Split = _NO_CASES) -> None:
         """Raise what `open_run` would of these networks, and ConfigError for one that has seen a held-out case."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ssa_fast.model.blocks import BatchInstanceNorm
+from ssa_fast.model.blocks import GhostBatchNorm
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.dataset import TrainingCase
 from ssa_fast.train.group import Group
@@ -19,9 +19,9 @@ __all__ = ["agree_on_statistics", "reestimate", "take_mean_statistics"]
 
 @torch.no_grad()
 def agree_on_statistics(network: UNet, group: Group) -> None:
-    """Batch-instance norm remembers the windows of every process; DDP would hand on those of the first."""
+    """What ghost batch norm remembers is of the windows of every process; DDP would hand on those of the first."""
     for module in network.modules() if group.size > 1 else ():
-        if isinstance(module, BatchInstanceNorm):
+        if isinstance(module, GhostBatchNorm):
             for statistics in module.buffers():
                 statistics.copy_(group.mean(statistics))
 
@@ -49,7 +49,7 @@ def _padded(case: TrainingCase, network: UNet, placement: Placement) -> Tensor:
 @torch.no_grad()
 def take_mean_statistics(network: UNet, windows: Iterable[Tensor]) -> None:
     """Set the running statistics of every norm that has any to their mean over windows (1, C, X, Y, Z), in place."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | BatchInstanceNorm)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | GhostBatchNorm)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
         if isinstance(norm, nn.BatchNorm3d):

@@ -16,6 +16,10 @@ def test_a_network_is_known_by_its_shape_not_by_its_name() -> None:
     folded = dataclasses.replace(PRESETS["reference"], norm="none")
     assert preset_of(ModelSpec(name="original", network=folded, window=(128, 128, 128))) == "reference"
     assert preset_of(ModelSpec(name="mine", network=PRESETS["lite"], window=(96, 96, 96))) == "lite"
+    assert preset_of(ModelSpec(name="mine", network=PRESETS["fast"].folded, window=(96, 96, 96))) == "fast"
+    for preset in ("lite", "fast"):
+        of_batches = dataclasses.replace(PRESETS[preset], norm="batch").folded
+        assert preset_of(ModelSpec(name="mine", network=of_batches, window=(96, 96, 96))) == preset
     changed = dataclasses.replace(PRESETS["lite"], has_full_block=False)
     assert preset_of(ModelSpec(name="lite", network=changed, window=(96, 96, 96))) == "24-48-96-192-half"
     unlike = UNetConfig(channels=PRESETS["lite"].channels)  # without the stem

@@ -1,4 +1,4 @@
-"""A network of instance norm with the statistics that batch-instance norm has besides."""
+"""A network of instance norm with the statistics that other norms remember."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_network_that_differs_in_more_is_refused(wanted: UNetConfig) -> None:
         with_statistics(random_network(tiny_config()), wanted, [])
 
 
-@pytest.mark.parametrize("full_norm", ["batch-instance", "none"])
+@pytest.mark.parametrize("full_norm", ["ghost-batch", "batch-instance", "none"])
 def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_seen(
     full_norm: FullNorm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,9 +110,10 @@ def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_see
     write_stats(tmp_path / "run", [{**line, "held_out": scored}])
     (tmp_path / "run" / "model_info.json").write_text("{}")
     (tmp_path / "tried.toml").write_text(_RECIPE.replace("batch-instance", full_norm))
+    fit = ("--fit", "1") if full_norm == "none" else ()
     words = [str(tmp_path / "run" / "last.safetensors"), str(tmp_path / "tried.toml"), str(tmp_path / "cases")]
     monkeypatch.setattr(
-        "sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--patches", "2", "--fit", "1"]
+        "sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--patches", "2", *fit]
     )
     main()
     begun = load_checkpoint(tmp_path / "out" / "last.safetensors")
@@ -122,6 +123,15 @@ def test_the_command_writes_a_run_that_is_scored_on_what_the_network_has_not_see
     assert epoch["step"] == 7
     assert set(epoch["held_out"]["cases"]) == {"Case-0"}
     assert "WT" in capsys.readouterr().out
+
+
+def test_a_last_block_with_a_norm_is_not_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path / "trained.safetensors", tiny_checkpoint())
+    (tmp_path / "tried.toml").write_text(_RECIPE)
+    words = [str(tmp_path / "trained.safetensors"), str(tmp_path / "tried.toml"), str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["search_statistics", *words, "--out", str(tmp_path / "out"), "--fit", "1"])
+    with pytest.raises(ConfigError, match="--fit is for a last block without norm"):
+        main()
 
 
 def test_statistics_that_a_network_has_are_the_ones_that_are_folded(

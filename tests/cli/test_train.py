@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from ssa_fast.cli.options import bytes_of
 from ssa_fast.cli.train import command
 from ssa_fast.errors import BackendUnavailable, BudgetError, CaseError, CheckpointError, ConfigError
 from ssa_fast.model.bundle import read_bundle
-from ssa_fast.model.checkpoint import load_checkpoint
+from ssa_fast.model.checkpoint import load_checkpoint, save_checkpoint
 from ssa_fast.model.spec import PRESETS, UNetConfig
 from ssa_fast.train import cases as case_store
 from ssa_fast.train import config as config_module
@@ -31,7 +32,7 @@ from ssa_fast.train.dataset import load_training_case
 from ssa_fast.train.memory import planned_memory
 from ssa_fast.train.records import STATS
 from tests.cases import write_case
-from tests.networks import tiny_config
+from tests.networks import random_checkpoint, tiny_config
 
 CONFIG = """
 patch = [16, 16, 16]
@@ -74,6 +75,18 @@ def test_shipped_weights_go_by_their_name(inputs: Path, tmp_path: Path) -> None:
     done = _train(inputs, tmp_path, "--from", "fast")  # another network than the tiny one that is trained here
     assert isinstance(done.exception, CheckpointError)
     assert "fast.onnx: holds 'fast'" in str(done.exception)
+
+
+def test_the_plan_says_that_shipped_weights_have_no_last_norm(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = dataclasses.replace(tiny_config(), full_norm="ghost-batch")
+    monkeypatch.setitem(PRESETS, "fast", preset)
+    save_checkpoint(tmp_path / "start.safetensors", random_checkpoint(preset.folded))
+    done = _train(inputs, tmp_path / "run", "--from", tmp_path / "start.safetensors")
+    assert done.exit_code == 0, done.output
+    assert "network fast without its last norm, 1 patches an update" in done.output
+    assert "network fast without its last norm" in _train(inputs, tmp_path / "run", "--steps", "5").output
 
 
 def test_several_teachers_are_taken(inputs: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_it_is_proven_on_all_cases_and_their_segmentations(cases: list[CaseFiles
     assert parity.dice_change.keys() == {"WT", "TC", "ET"}
 
 
-@pytest.mark.parametrize("name", ["quarter", "residual", "bottleneck"])
+@pytest.mark.parametrize("name", ["quarter", "residual", "bottleneck", "ghost batch at full resolution"])
 def test_any_member_of_the_family_is_proven_and_says_what_it_is(
     tmp_path: Path, cases: list[CaseFiles], name: str
 ) -> None:

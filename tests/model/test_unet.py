@@ -115,6 +115,19 @@ def test_folding_leaves_instance_norm_as_it_is() -> None:
     assert folded.state_dict().keys() == network.state_dict().keys()
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_batch_norm_at_full_resolution_is_folded_too(norm: Norm) -> None:
+    config = UNetConfig(channels=(4, 6), norm=norm, stem="half", full_norm="ghost-batch")
+    network = random_network(config)
+    folded = fold_batch_norm(network)
+    assert folded.config == config.folded
+    assert folded.config.norm_of_full_block == "none"
+    assert folded.config.norm == ("none" if norm == "batch" else norm)
+    windows = torch.randn(1, 4, 16, 24, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(windows), network(windows), rtol=1e-3, atol=1e-3)
+
+
 def test_group_norm_is_that_of_torch() -> None:
     ours, theirs = GroupNorm(16), torch.nn.GroupNorm(8, 16)
     for norm in (ours, theirs):
@@ -172,5 +185,5 @@ def test_the_block_at_full_resolution_may_have_a_norm_of_its_own() -> None:
     for stem, has_full_block in without:
         with pytest.raises(ConfigError, match="full_norm must be 'same'"):
             UNetConfig(channels=(4, 6), stem=stem, has_full_block=has_full_block, full_norm="batch-instance")
-    with pytest.raises(ConfigError, match="full_norm must be one of same, batch-instance, none, got 'batch'"):
-        UNetConfig(channels=(4, 6), stem="half", full_norm="batch")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="full_norm must be one of same, ghost-batch, batch-instance, none"):
+        UNetConfig(channels=(4, 6), stem="half", full_norm="group")  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"preset": "mine", "architecture": MEMBERS["deep"]}, "norm is 'instance', that of the architecture 'batch'"),
         (
             {"preset": "mine", "norm": "preset", "architecture": UNetConfig(norm="none")},
-            "without norm is not trained: batch, instance, batch-instance or group",
+            "without norm is not trained: batch, ghost-batch, instance, batch-instance or group",
         ),
         (
             {"preset": "mine", "norm": "preset", "architecture": UNetConfig(modalities=1)},
@@ -69,7 +69,8 @@ def test_a_toml_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> N
         ({"phantoms": -1}, "phantoms must be 0 to 1000"),
         ({"phantom_share": 1.1}, "phantom_share in"),
         ({"supervised_levels": 4}, "supervised_levels must be 0 to 3 for 'fast', got 4"),
-        ({"reestimate": True}, "reestimate is for batch norm, 'fast' has instance norm"),
+        ({"reestimate": True, "preset": "lite"}, "reestimate is for batch norm, 'lite' has none"),
+        ({"full_norm": "none", "preset": "reference"}, "full_norm must be 'same'"),
         ({"schedule": "plateau"}, "no warm-up: set warmup_steps to 0, got 100"),
     ],
 )
@@ -173,7 +174,14 @@ def test_a_candidate_of_the_search_is_a_recipe_and_costs_what_its_record_says(pa
 
 def test_fast_is_the_winner_of_the_search() -> None:
     winner = load_toml(TrainConfig, SEARCH / "lite-deep.toml").network
-    assert dataclasses.replace(winner, full_norm="none") == PRESETS["fast"]
+    assert dataclasses.replace(winner, full_norm="ghost-batch") == PRESETS["fast"]
+
+
+def test_the_norm_of_the_last_block_is_the_presets_unless_it_is_named() -> None:
+    assert TrainConfig(norm="batch").network == dataclasses.replace(PRESETS["fast"], norm="batch")
+    assert TrainConfig(full_norm="none").network == dataclasses.replace(PRESETS["fast"], full_norm="none")
+    with pytest.raises(ConfigError, match="full_norm is 'none', that of the architecture 'same': leave it"):
+        TrainConfig(preset="mine", norm="preset", architecture=UNetConfig(), full_norm="none")
 
 
 def test_a_recipe_that_there_is_not_is_refused() -> None:

@@ -30,7 +30,7 @@ from ssa_fast.train.state import BEST, LAST, Run
 from ssa_fast.train.validate import CaseScorer, PatchScorer
 from ssa_fast.volume.case import CaseFiles, find_cases
 from tests.cases import write_case
-from tests.networks import tiny_checkpoint, tiny_config
+from tests.networks import random_checkpoint, tiny_checkpoint, tiny_config
 
 MILD = AugmentConfig(affine=0.2, noise=0.2, blur=0.0, thick_slices=0.0, gamma=0.0, bias_field=0.0, drop_modality=0.0)
 SHORT = TrainConfig(
@@ -328,6 +328,26 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(cases: list[CaseF
         torch.testing.assert_close(network_of(second).state_dict()[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_a_bundle_has_no_last_norm_and_is_trained_on_without_one(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = dataclasses.replace(tiny_config(), full_norm="ghost-batch")
+    monkeypatch.setitem(PRESETS, "fast", preset)
+    split, folded = Split(training=cases[:1]), Sources(start=random_checkpoint(preset.folded))
+    train(SHORT, split, tmp_path, lambda progress: None, folded)
+    longer = dataclasses.replace(SHORT, steps=8)
+    assert train(longer, split, tmp_path, lambda progress: None).began_at == 6
+    assert load_checkpoint(tmp_path / LAST).spec.network == preset.folded
+    normed = dataclasses.replace(SHORT, full_norm="ghost-batch")
+    with pytest.raises(CheckpointError, match="a recipe with full_norm = 'none' goes on"):
+        train(normed, split, tmp_path / "other", lambda progress: None, folded)
+    train(SHORT, split, tmp_path / "new", lambda progress: None)
+    assert load_checkpoint(tmp_path / "new" / LAST).spec.network == preset
+    other = dataclasses.replace(SHORT, preset="reference", patch=(32, 32, 32))
+    with pytest.raises(CheckpointError, match="was trained with another preset"):
+        train(other, split, tmp_path, lambda progress: None)
+
+
 def test_a_run_is_not_gone_on_with_on_other_cases(cases: list[CaseFiles], tmp_path: Path) -> None:
     _run(SHORT, cases, tmp_path)
     with pytest.raises(CheckpointError, match="other cases"):
@@ -471,20 +491,33 @@ def test_weights_that_are_nan_are_not_saved_whatever_the_loss_was(
     assert (tmp_path / LAST).read_bytes() == before
 
 
-MINE = dataclasses.replace(SHORT, preset="mine", architecture=tiny_config(), norm="preset")
+GHOST = dataclasses.replace(tiny_config(), full_norm="ghost-batch")
+MINE = {"preset": "mine", "architecture": tiny_config(), "norm": "preset"}
+FOREIGN: dict[str, tuple[dict[str, Any], Checkpoint, str]] = {
+    "no preset": ({}, tiny_checkpoint(norm="batch"), "give the same preset and norm"),
+    "another preset": ({}, tiny_checkpoint(stem="none"), r"this run trains 'fast' .*: give --preset lite$"),
+    "another preset's bundle": ({}, random_checkpoint(GHOST.folded), "give --preset ghost$"),
+    "the preset with a norm of the recipe's": (
+        {"preset": "ghost", "full_norm": "none"},
+        random_checkpoint(GHOST),
+        "a recipe with full_norm = 'ghost-batch' goes on from it, in another --out$",
+    ),
+    "a preset, for a recipe with a network of its own": (
+        MINE,
+        tiny_checkpoint(stem="none"),
+        r"this run trains 'mine' .*: give the same preset and norm",
+    ),
+    "the bundle of a network of one's own": (
+        {**MINE, "architecture": GHOST},
+        random_checkpoint(GHOST.folded),
+        r"an \[architecture\] with full_norm = 'none' goes on from it",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("config", "start", "words"),
-    [
-        (SHORT, tiny_checkpoint(norm="batch"), "give the same preset and norm"),
-        (SHORT, tiny_checkpoint(stem="none"), r"this run trains 'fast' .*: give --preset lite$"),
-        (MINE, tiny_checkpoint(stem="none"), r"this run trains 'mine' .*: give the same preset and norm"),
-    ],
-    ids=["no preset", "another preset", "a preset, for a recipe with a network of its own"],
-)
+@pytest.mark.parametrize(("changes", "start", "words"), FOREIGN.values(), ids=FOREIGN)
 def test_weights_of_another_network_cannot_be_begun_with(
-    config: TrainConfig,
+    changes: dict[str, Any],
     start: Checkpoint,
     words: str,
     cases: list[CaseFiles],
@@ -492,6 +525,9 @@ def test_weights_of_another_network_cannot_be_begun_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(PRESETS, "lite", tiny_config(stem="none"))
+    monkeypatch.setitem(PRESETS, "fast", dataclasses.replace(tiny_config(), channels=(4, 6, 6)))
+    monkeypatch.setitem(PRESETS, "ghost", GHOST)
+    config = dataclasses.replace(SHORT, **changes)
     with pytest.raises(CheckpointError, match=words):
         train(config, Split(training=cases[:1]), tmp_path / "run", lambda progress: None, Sources(start=start))
     assert not (tmp_path / "run").exists()
