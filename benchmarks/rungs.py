@@ -141,7 +141,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
                 ),
             }
         ),
-        why="no norm leads in all regions after a short training, and the shipped weights have instance norm",
+        why="no norm leads in all regions after a short training, and the shipped weights have it in one block alone",
     ),
     Elsewhere(
         name="torch.compile for training, lite at 96^3",
