@@ -5,8 +5,9 @@ python -m benchmarks.search_statistics RUN/last.safetensors best PREPARED --out 
 Instance norm and those that remember are one in training, so nothing is learned anew: the statistics are the mean over
 patches of the cases that it was trained on, drawn and augmented as in training. With a RECIPE whose network has no norm
 at full resolution (full_norm = "none") they are used alone there and become the convolution's, and so can the
-statistics be that a network has already; `--fit` then lets that block learn, on patches alike, what it answered with
-its norm. Where the network is of a training run that held cases out, OUT has their scores, as a run's folder has.
+statistics be that a network with batch-instance norm has already; `--fit` then lets that block learn, on patches alike,
+what it answered with its norm. Where the network is of a training run that held cases out, OUT has their scores, as a
+run's folder has.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def fit_last_block(
 def _converted(
     trained: UNet, config: TrainConfig, patches: Iterator[Tensor], placement: Placement, *, count: int, updates: int
 ) -> UNet:
-    """The network of a recipe, its statistics those of `count` patches unless the trained one has them to be folded."""
+    """The network of a recipe, its statistics those of `count` patches or of batch-instance norm."""
     wanted = config.network
     if wanted.full_norm != "none":
         return with_statistics(trained, wanted, islice(patches, count))

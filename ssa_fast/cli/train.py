@@ -178,10 +178,8 @@ def _train_each(
     epochs = []
     with stop_signals() as is_stopped:
         for folder, split in splits_of.items():
-            if group.is_first:
-                _print_plan(
-                    as_begun(config, folder / LAST), split, sources, group
-                )  # of the processes torchrun began, the others are silent
+            if group.is_first:  # of the processes torchrun began, the others are silent
+                _print_plan(as_begun(config, folder / LAST), split, sources, group)
             with _told(folder, has_board=has_board) if group.is_first else nullcontext(_say_nothing) as tell:
                 outcome = train(config, split, folder, tell, sources, is_stopped)
             if group.is_first:

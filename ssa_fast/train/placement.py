@@ -138,10 +138,9 @@ def agreed_execution(execution: ExecutionConfig | None, config: TrainConfig, gro
 def as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     """`config` with what was measured when the run of a checkpoint began: so it goes on bit-equal.
 
-    And without the norm that a bundle has in its last block's convolution, where the run began with one: it may be gone
-    on with without naming it.
-    Without such a file it is `config` itself. Raises CheckpointError if the file cannot be read, ConfigError if what it
-    says of that is not known.
+    And without the last block's norm, where the run began with a bundle that has it in its convolution, so `--from`
+    need not be given again. Without such a file it is `config` itself. Raises CheckpointError if the file cannot be
+    read, ConfigError if what it says of that is not known.
     """
     if not checkpoint.exists():
         return config

@@ -143,7 +143,7 @@ def refuse_another_network(checkpoint: Checkpoint, config: TrainConfig) -> None:
 
 def _advice(config: TrainConfig, wanted: UNetConfig) -> str:
     """What to give so that the network is the wanted one."""
-    if wanted == dataclasses.replace(config.network, full_norm=wanted.full_norm):
+    if dataclasses.replace(wanted, full_norm="same") == dataclasses.replace(config.network, full_norm="same"):
         where = "a recipe with" if config.architecture is None else "an [architecture] with"
         return (
             f"only the norm at full resolution differs: {where} full_norm = '{wanted.full_norm}' goes on from it, in "

@@ -65,9 +65,10 @@ class Sources:
         """
         if self.start is None or config.architecture is not None or config.full_norm != "preset":
             return config
-        bare = dataclasses.replace(config.network, full_norm="none")
-        is_folded = config.network.full_norm == "ghost-batch" and self.start.spec.network == bare
-        return dataclasses.replace(config, full_norm="none") if is_folded else config
+        ours = config.network
+        if ours.full_norm != "ghost-batch" or self.start.spec.network != dataclasses.replace(ours, full_norm="none"):
+            return config
+        return dataclasses.replace(config, full_norm="none")
 
     def check(self, config: TrainConfig, split: Split = _NO_CASES) -> None:
         """Raise what `open_run` would of these networks, and ConfigError for one that has seen a held-out case."""

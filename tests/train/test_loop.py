@@ -343,9 +343,12 @@ def test_a_bundle_has_no_last_norm_and_is_trained_on_without_one(
         train(normed, split, tmp_path / "other", lambda progress: None, folded)
     train(SHORT, split, tmp_path / "new", lambda progress: None)
     assert load_checkpoint(tmp_path / "new" / LAST).spec.network == preset
-    other = dataclasses.replace(SHORT, preset="reference", patch=(32, 32, 32))
+    monkeypatch.setitem(PRESETS, "reference", tiny_config(stem="none"))
+    other = dataclasses.replace(SHORT, preset="reference")
     with pytest.raises(CheckpointError, match="was trained with another preset"):
         train(other, split, tmp_path, lambda progress: None)
+    stemless = Sources(start=tiny_checkpoint(stem="none"))
+    assert train(other, split, tmp_path / "stemless", lambda progress: None, stemless).step == 6
 
 
 def test_a_run_is_not_gone_on_with_on_other_cases(cases: list[CaseFiles], tmp_path: Path) -> None:
@@ -497,6 +500,11 @@ FOREIGN: dict[str, tuple[dict[str, Any], Checkpoint, str]] = {
     "no preset": ({}, tiny_checkpoint(norm="batch"), "give the same preset and norm"),
     "another preset": ({}, tiny_checkpoint(stem="none"), r"this run trains 'fast' .*: give --preset lite$"),
     "another preset's bundle": ({}, random_checkpoint(GHOST.folded), "give --preset ghost$"),
+    "a bundle with a block that the preset has not": (
+        {"preset": "lite"},
+        random_checkpoint(GHOST.folded),
+        "give --preset ghost$",
+    ),
     "the preset with a norm of the recipe's": (
         {"preset": "ghost", "full_norm": "none"},
         random_checkpoint(GHOST),
