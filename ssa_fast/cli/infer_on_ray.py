@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,14 +48,16 @@ def crew_of(wish: RayWish, open_network: Opener, run: CohortRun) -> Iterator[Cre
         from ssa_fast.infer.ray_cluster import WORKER_BYTES, WORKER_THREADS, connected, places_of
     except ImportError as error:
         raise BackendUnavailable(f"--ray needs 'ray': pip install 'ssa-fast[ray]' ({error})") from error
-    with connected(wish.address) as nodes:
+    with ExitStack() as when_gone, connected(wish.address) as nodes:
         places = places_of(nodes, wish.threads or WORKER_THREADS, wish.worker_bytes or WORKER_BYTES)
         for machine in sorted({place.machine for place in places}):
             there = [place for place in places if place.machine == machine]
             each = f"{there[0].threads} of its threads and {there[0].memory_bytes / 1e9:.1f} GB of memory each"
             count = "1 worker" if len(there) == 1 else f"{len(there)} workers"
             click.echo(f"machine {machine}: room for {count} with {each}")
-        yield Crew(open_network, run, places)
+        crew = Crew(open_network, run, places)
+        when_gone.callback(crew.sweep)  # a worker that is killed may write for a moment more
+        yield crew
 
 
 def ready_printer() -> Callable[[Ready, Place], None]:

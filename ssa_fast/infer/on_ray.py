@@ -68,6 +68,7 @@ class Crew:
         self._waiting: deque[CaseFiles] = deque()
         self._doing: dict[Any, tuple[_Hand, CaseFiles | None]] = {}  # a promise of Ray's -> whose; None: it opens
         self._idle: list[_Hand] = []
+        self._unsettled: dict[str, CaseFiles] = {}  # handed out, by name, also where a signal left its worker untold
         self._tries: Counter[str] = Counter()  # workers lost, by the case that they held
         self._deaths: Counter[Place] = Counter()  # workers lost before they were ready
         self._first: Ready | None = None
@@ -110,6 +111,11 @@ class Crew:
             finally:
                 self._dismiss()
 
+    def sweep(self) -> None:
+        """Remove what workers had half written when they were stopped: once they are gone for certain."""
+        for files in self._unsettled.values():
+            self._sweep(files)
+
     def _next(
         self, on_ready: Callable[[Ready, Place], None] | None, on_plan: Callable[[str, Plan], None] | None
     ) -> Iterator[Outcome]:
@@ -132,6 +138,7 @@ class Crew:
             if on_ready is not None:
                 on_ready(answer, hand.place)
         else:
+            self._unsettled.pop(files.name, None)
             yield self._settled(files, answer, on_plan)
         self._hand_out(hand)
 
@@ -153,6 +160,7 @@ class Crew:
             self._idle.append(hand)
             return
         files = self._waiting.popleft()
+        self._unsettled[files.name] = files
         self._doing[hand.actor.segment.remote(files)] = (hand, files)
 
     def _take_in(self, hand: _Hand, told: Ready | SsaFastError) -> None:
