@@ -141,7 +141,7 @@ ELSEWHERE: tuple[Elsewhere, ...] = (
                 ),
             }
         ),
-        why="no norm leads in all regions after a short training, and the shipped weights have it in one block alone",
+        why="no norm leads in all regions after a short training, and the shipped weights have batch norm in one block",
     ),
     Elsewhere(
         name="torch.compile for training, lite at 96^3",
