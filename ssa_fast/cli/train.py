@@ -129,8 +129,7 @@ def command(
     )
     config = override(load_recipe(recipe), **changes)
     splits_of = _splits_of(cases, splits, fold, out)
-    sources = _sources(start, teachers)
-    config = sources.fitted(config)
+    sources, config = _sources(start, teachers, config)
     for split in splits_of.values():
         check_run(config, split, sources)
     if has_board:
@@ -154,15 +153,17 @@ def command(
         leave_group()
 
 
-def _sources(start: Path | None, teachers: Sequence[Path]) -> Sources:
-    """The trained networks that a run takes from: shipped bundles by their names, or files by their paths."""
+def _sources(start: Path | None, teachers: Sequence[Path], config: TrainConfig) -> tuple[Sources, TrainConfig]:
+    """The trained networks that a run takes from, shipped ones by their names, and the configuration that fits them."""
     from ssa_fast.model.checkpoint import load_weights
     from ssa_fast.train.run import Sources
 
     def weights(given: Path) -> Checkpoint:
         return load_weights(shipped_bundle(str(given)) if str(given) in shipped_bundles() else given)
 
-    return Sources(start=None if start is None else weights(start), teachers=[weights(teacher) for teacher in teachers])
+    first = None if start is None else weights(start)
+    sources = Sources(start=first, teachers=[weights(teacher) for teacher in teachers])
+    return sources, sources.fitted(config)
 
 
 def _train_each(
