@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssa_fast.config import to_mapping
 from ssa_fast.errors import ConfigError
 from ssa_fast.evaluate.training_run import is_training_run, read_training_run
-from ssa_fast.model.blocks import GhostBatchNorm
+from ssa_fast.model.blocks import GhostBatchNorm, Remembering
 from ssa_fast.model.checkpoint import Checkpoint, load_weights, network_of
 from ssa_fast.model.network import UNetConfig
 from ssa_fast.model.unet import UNet, fold_norm
@@ -54,9 +54,7 @@ def with_statistics(trained: UNet, config: UNetConfig, patches: Iterable[Tensor]
     Raises ConfigError where the two differ in more than in what a norm remembers.
     """
     network = UNet(config)
-    norms = {
-        name: module for name, module in network.named_modules() if isinstance(module, nn.BatchNorm3d | GhostBatchNorm)
-    }
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, Remembering)}
     lacking = {f"{name}.{statistics}" for name, norm in norms.items() for statistics, _ in norm.named_buffers()}
     weights = trained.state_dict()
     wanted = network.state_dict()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +17,7 @@ __all__ = [
     "GhostBatchNorm",
     "GroupNorm",
     "InstanceNorm",
+    "Remembering",
     "pooled",
 ]
 
@@ -153,6 +156,10 @@ class GhostBatchNorm(nn.Module):
             self.running_mean.lerp_(torch.stack(means).mean(0), self.momentum)
             self.running_var.lerp_(torch.stack(variances).mean(0), self.momentum)
         return alone[0] if len(alone) == 1 else torch.cat(alone)
+
+
+Remembering: TypeAlias = nn.BatchNorm3d | GhostBatchNorm
+"""Norms with running statistics."""
 
 
 class BatchInstanceNorm(GhostBatchNorm):

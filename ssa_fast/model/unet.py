@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssa_fast.model.blocks import BatchInstanceNorm, ConvBlock, FullResolution, GhostBatchNorm, pooled
+from ssa_fast.model.blocks import BatchInstanceNorm, ConvBlock, FullResolution, Remembering, pooled
 from ssa_fast.model.network import FULL_RESOLUTION_CHANNELS, UNetConfig
 
 __all__ = ["UNet", "fold_batch_norm", "fold_norm"]
@@ -129,7 +129,7 @@ class UNet(nn.Module):
 @contextmanager
 def _statistics_stay(network: nn.Module) -> Iterator[None]:
     """While a batch is seen for the second time, batch norm's running statistics do not count it again."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | GhostBatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, Remembering)]
     before = [(norm.momentum, getattr(norm, "num_batches_tracked", None)) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
@@ -147,7 +147,7 @@ def fold_batch_norm(network: UNet) -> UNet:
     """
     state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm3d | GhostBatchNorm) and not isinstance(module, BatchInstanceNorm):
+        if isinstance(module, Remembering) and not isinstance(module, BatchInstanceNorm):
             fold_norm(state, name, module.eps)
     folded = UNet(network.config.folded)
     folded.load_state_dict(state)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ssa_fast.model.blocks import GhostBatchNorm
+from ssa_fast.model.blocks import GhostBatchNorm, Remembering
 from ssa_fast.model.unet import UNet
 from ssa_fast.train.dataset import TrainingCase
 from ssa_fast.train.group import Group
@@ -49,7 +49,7 @@ def _padded(case: TrainingCase, network: UNet, placement: Placement) -> Tensor:
 @torch.no_grad()
 def take_mean_statistics(network: UNet, windows: Iterable[Tensor]) -> None:
     """Set the running statistics of every norm that has any to their mean over windows (1, C, X, Y, Z), in place."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d | GhostBatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, Remembering)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
         if isinstance(norm, nn.BatchNorm3d):
